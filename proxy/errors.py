@@ -1,0 +1,164 @@
+"""The error tree: what went wrong, and whose fault it is.
+
+Lower floors raise these; `web/middleware.py` alone turns them into replies, by the table in `web/replies.py`.
+Every leaf carries facts as keywords (name, version, uplink, reason ...), so that a log line and a reply can be
+made of the same error. `str(error)` is the sentence a person reads in npm's output.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class RegistryError(Exception):
+    """The root. `code` is the machine-readable word in the reply's body; `facts` go to the log."""
+
+    code: ClassVar[str] = "E_INTERNAL"
+    template: ClassVar[str] = "something went wrong"
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = facts
+        super().__init__(self.template.format_map(facts))
+
+
+# --- the caller's fault ---------------------------------------------------------------------------------------
+
+
+class InvalidRequest(RegistryError):
+    """The request cannot be understood; sending it again will not help."""
+
+    code = "E_INVALID"
+    template = "{reason}"
+
+
+class TooLarge(RegistryError):
+    """The body is larger than we take. Facts: limit_bytes."""
+
+    code = "E_TOO_LARGE"
+    template = "the body is larger than {limit_bytes} bytes"
+
+
+class Unauthenticated(RegistryError):
+    """The caller has to say who they are. Facts: reason."""
+
+    code = "E_UNAUTHENTICATED"
+    template = "{reason}"
+
+
+class Forbidden(RegistryError):
+    """The caller may not do this, or nobody may. Facts: reason."""
+
+    code = "E_FORBIDDEN"
+    template = "{reason}"
+
+
+class MethodNotAllowed(RegistryError):
+    """The address exists, the method does not. Facts: method, allowed (a comma-separated list)."""
+
+    code = "E_METHOD"
+    template = "{method} is not possible here; possible: {allowed}"
+
+
+class NotFound(RegistryError):
+    """There is no such thing, and whoever may know has said so."""
+
+    code = "E_NOT_FOUND"
+    template = "{reason}"
+
+
+class InvalidName(NotFound):
+    """A name no package can have. It is a 404, never a 400: pnpm reads a 400's body as a packument."""
+
+    code = "E_NAME"
+    template = "{name!r} is not a package name: {reason}"
+
+
+class PackageNotFound(NotFound):
+    """The origin of this name knows no such package. Facts: name."""
+
+    code = "E_NO_PACKAGE"
+    template = "no such package: {name}"
+
+
+class VersionNotFound(NotFound):
+    """The package has neither a version nor a dist-tag of that name. Facts: name, version."""
+
+    code = "E_NO_VERSION"
+    template = "version not found: {name}@{version}"
+
+
+class TarballNotFound(NotFound):
+    """The package has no such tarball. Facts: name, file."""
+
+    code = "E_NO_TARBALL"
+    template = "no such tarball: {name}/-/{file}"
+
+
+# --- the uplink's fault ---------------------------------------------------------------------------------------
+
+
+class UplinkError(RegistryError):
+    """An uplink failed us. Facts: uplink, reason. `retry_after` is how long to wait before asking again."""
+
+    code = "E_UPLINK"
+    template = "uplink {uplink}: {reason}"
+
+    def __init__(self, *, retry_after: timedelta | None = None, **facts: object) -> None:
+        self.retry_after = retry_after
+        super().__init__(**facts)
+
+
+class UplinkBroken(UplinkError):
+    """The uplink answered, and the answer is unusable."""
+
+    code = "E_UPLINK_BROKEN"
+
+
+class IntegrityMismatch(UplinkBroken):
+    """The bytes are not those the packument promised. Facts: uplink, name, file, reason."""
+
+    code = "E_INTEGRITY"
+    template = "uplink {uplink}: {name}/-/{file} does not match its integrity: {reason}"
+
+
+class UplinkAway(UplinkError):
+    """The uplink cannot be reached, is overloaded, or we are offline."""
+
+    code = "E_UPLINK_AWAY"
+
+
+class UplinkTimeout(UplinkError):
+    """The uplink did not answer in time."""
+
+    code = "E_UPLINK_TIMEOUT"
+
+
+# --- ours -----------------------------------------------------------------------------------------------------
+
+
+class StorageAway(RegistryError):
+    """The disk or the database cannot be used now. Facts: reason."""
+
+    code = "E_STORAGE"
+    template = "storage: {reason}"
+
+
+class StorageFull(StorageAway):
+    """The disk is full, or below its floor of free space. Facts: reason."""
+
+    code = "E_STORAGE_FULL"
+
+
+class StorageCorrupt(RegistryError):
+    """What is stored is not what was stored. Facts: reason."""
+
+    code = "E_CORRUPT"
+    template = "storage is damaged: {reason}"
+
+
+class ConfigError(RegistryError):
+    """The configuration cannot be used. Facts: problems (a list of sentences)."""
+
+    code = "E_CONFIG"
+    template = "{problems}"

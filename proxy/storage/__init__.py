@@ -1,0 +1,1 @@
+"""Floor 2: disk and database. Knows floor 1, not the uplinks."""

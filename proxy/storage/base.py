@@ -1,0 +1,179 @@
+"""What the stories may ask of storage: the protocols, and the records they exchange.
+
+Three places to keep things. `Index`: small facts that must survive. `Blobs`: immutable bytes by digest. `Cache`
+(one class, in cache.py): derived bytes that may vanish at any moment. `Leases` keep two processes of one node from
+doing the same work at once. Instants are aware UTC datetimes; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from proxy.npm.forms import Form
+
+
+@dataclass(frozen=True, slots=True)
+class PackumentRecord:
+    """What one uplink said of one package when asked for one form, and when.
+
+    `form` is the form that was asked for, `body_form` the form that came. `digest` names the stored body (a blob of
+    gzip bytes); `revision` names its content (hex, of the identity bytes) and is what every derived thing is keyed
+    by. `etag` and `last_modified` are the uplink's validators, as it wrote them. `missing_since` is the first of the
+    404s that have come since the body did.
+    """
+
+    uplink: str
+    name: str
+    form: Form
+    body_form: Form
+    digest: str
+    revision: str
+    size_bytes: int
+    etag: str | None
+    last_modified: str | None
+    modified_at: datetime
+    fetched_at: datetime
+    checked_at: datetime
+    missing_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TarballRecord:
+    """One tarball we hold. `digest` is the sha512 (hex) of its bytes; `uplink` is where it came from."""
+
+    uplink: str
+    name: str
+    file: str
+    version: str
+    digest: str
+    size_bytes: int
+    stored_at: datetime
+    used_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much the mirror holds. A blob that two entries share counts once."""
+
+    packuments: int
+    tarballs: int
+    packument_bytes: int
+    tarball_bytes: int
+
+
+class Index(Protocol):
+    """Small facts that survive. Reads are cheap enough for the event loop; writes are on disk when they return."""
+
+    async def packument(self, uplink: str, name: str, form: Form) -> PackumentRecord | None: ...
+
+    async def put_packument(self, record: PackumentRecord) -> None:
+        """Insert or replace. A new `revision` of a known (uplink, name, form) adds `name` to the change log."""
+
+    async def drop_packuments(self, name: str, uplink: str | None = None) -> Sequence[str]:
+        """Forget every form of `name`; adds to the change log. Returns digests no record names any more."""
+
+    async def tarball(self, name: str, file: str) -> TarballRecord | None: ...
+
+    async def put_tarball(self, record: TarballRecord) -> None: ...
+
+    async def drop_tarball(self, name: str, file: str) -> str | None:
+        """Forget one tarball; adds to the change log. Returns its digest if no record names it any more."""
+
+    async def tarballs(self, name: str) -> Sequence[TarballRecord]: ...
+
+    async def mark_used(self, used: Iterable[tuple[str, str, datetime]]) -> None:
+        """Note (name, file, used_at) of many tarballs at once; unknown ones are passed over."""
+
+    async def least_recently_used(self, limit: int) -> Sequence[TarballRecord]: ...
+
+    async def usage(self) -> Usage: ...
+
+    async def names(self, prefix: str = "") -> Sequence[str]:
+        """Names of all packages of which a packument or a tarball is held, sorted."""
+
+    async def is_referenced(self, digest: str) -> bool: ...
+
+    def revision(self) -> int:
+        """A number that differs from the last one if another connection or process has committed. Costs microseconds."""
+
+    async def changes(self, since: int) -> tuple[int, Sequence[str]]:
+        """(latest sequence number, names changed after `since`). `changes(-1)` gives the latest number and no names."""
+
+    async def check(self) -> None:
+        """Raise StorageAway unless a row can be read and written now."""
+
+
+class Blob(Protocol):
+    """Immutable bytes, open for reading; stays readable when the blob is deleted meanwhile."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    async def read(self, offset: int, length: int) -> bytes: ...
+
+    async def close(self) -> None: ...
+
+
+class Incoming(Protocol):
+    """A file that is being written and is not a blob yet. Others may read it as it grows (Blobs.growing)."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    async def write(self, chunk: bytes) -> None: ...
+
+    async def read(self, offset: int, length: int) -> bytes: ...
+
+    async def commit(self, digest: str) -> None:
+        """Sync, then rename to its place under `digest`; a blob that is there already stays. Readers keep reading."""
+
+    async def discard(self) -> None:
+        """Forget it; may be called again, and after commit, without effect."""
+
+
+class Blobs(Protocol):
+    """Immutable bytes by digest (hex). Raises StorageFull and StorageAway."""
+
+    async def create(self, key: str, total_bytes: int | None = None) -> Incoming:
+        """Start a file others can find by `key` (any string) while it grows."""
+
+    async def growing(self, key: str) -> tuple[Blob, int] | None:
+        """Another process's incoming file for `key` and its announced total, or None. Its blob's size grows."""
+
+    async def put(self, data: bytes, digest: str) -> None: ...
+
+    async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
+        """None if absent, or if its size is not `size_bytes`."""
+
+    async def delete(self, digest: str) -> bool: ...
+
+    def digests(self) -> AsyncIterator[tuple[str, int, datetime]]:
+        """(digest, size, modified) of every blob on disk."""
+
+    async def sweep_incoming(self, older_than: datetime) -> int:
+        """Remove what a crash left of unfinished files. Returns how many."""
+
+    async def free_bytes(self) -> int: ...
+
+    async def check(self) -> None:
+        """Raise StorageAway unless a small file can be written, read back and removed now."""
+
+
+class Leases(Protocol):
+    """Keeps two processes from doing the same work. A lease ends with its process, however that dies."""
+
+    def hold(self, key: str) -> AbstractAsyncContextManager[bool]:
+        """Wait for `key`, then hold it until the block ends. Yields True if it was free at once, False if it was waited for."""
+
+    async def try_acquire(self, key: str) -> bool:
+        """Take `key` if it is free. Within one process the caller sees to it that a key is taken once at a time."""
+
+    async def release(self, key: str) -> None: ...

@@ -1,0 +1,1 @@
+"""Floor 4: speaks HTTP to clients. A handler parses, calls one story, replies."""
