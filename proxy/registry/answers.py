@@ -1,0 +1,83 @@
+"""What the stories answer: values that know nothing of HTTP, and are all that the web floor needs to make a reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Protocol
+
+from proxy.npm.forms import Form
+
+
+class CacheState(Enum):
+    """How an answer came about, in RFC 9211's sense (Cache-Status)."""
+
+    HIT = "hit"
+    MISS = "miss"
+    REVALIDATED = "revalidated"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Where an answer comes from and how old it is. `reason` says in a few words why a stale one was sent."""
+
+    state: CacheState
+    age: timedelta = timedelta(0)
+    uplink: str | None = None
+    reason: str | None = None
+
+
+class Stored(Protocol):
+    """Bytes too many to hold in memory: read in pieces, then close."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    async def read(self, offset: int, length: int) -> bytes: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON document. `body` is gzip if `is_gzip`; `identity_bytes` is its size without coding.
+
+    Whoever gets a `Stored` body closes it. `form` is None for what is no packument.
+    """
+
+    body: bytes | Stored
+    is_gzip: bool
+    identity_bytes: int
+    etag: str | None
+    modified_at: datetime | None
+    content_type: str
+    freshness: Freshness
+    form: Form | None = None
+    is_private: bool = False
+
+
+class Tarball(Protocol):
+    """A tarball that is being served, whether it is complete or still arriving.
+
+    `read` waits for bytes that have not arrived yet and returns b"" at the end; it raises UplinkError if the download
+    fails, upon which a reply that has begun must be cut. `digest` is the sha512 (hex) once it is known. `etag` is
+    strong and made of what the packument promises, so it is the same before and after the download.
+    """
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def etag(self) -> str: ...
+
+    @property
+    def modified_at(self) -> datetime | None: ...
+
+    @property
+    def freshness(self) -> Freshness: ...
+
+    async def read(self, offset: int, length: int) -> bytes: ...
+
+    async def close(self) -> None: ...
