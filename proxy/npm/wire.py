@@ -1,0 +1,147 @@
+"""Bytes to JSON values and back: the door to orjson and msgspec.
+
+What passes through us is never decoded and encoded again, because that changes numbers (orjson
+turns integers beyond 64 bits into floats), spelling and white space. An object is taken apart one
+level deep into `Raw` values, which are slices of the bytes they came from, and is put together
+again from such slices. Every error of the two libraries becomes `Undecodable`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import orjson
+from msgspec import Raw, Struct
+
+__all__ = [
+    "NULL",
+    "QUOTE",
+    "Raw",
+    "Reader",
+    "Struct",
+    "Undecodable",
+    "check_text",
+    "dumps",
+    "envelope",
+    "join",
+    "loads",
+    "mend",
+    "text",
+]
+
+T = TypeVar("T")
+
+NULL = Raw(b"null")
+"""The default of a `Raw` field in a Struct: what is absent reads like what is null."""
+
+QUOTE = b'"'
+"""How a JSON string starts, and no other value."""
+
+_PIECE_BYTES = 256 * 1024
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"  # half of one
+    rb"|\\.",  # any other escape, so that an escaped backslash does not look like the start of one
+    re.DOTALL,
+)
+_LONE_BYTES = 6
+_FAILURES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Undecodable(ValueError):
+    """The bytes are not the JSON that was asked for; the text says what is wrong and where."""
+
+
+class Reader(Generic[T]):
+    """Reads JSON as one type, a `Struct` for example; unknown fields are passed over."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self, shape: type[T]) -> None:
+        self._decoder = msgspec.json.Decoder(shape)
+
+    def read(self, data: bytes | Raw) -> T:
+        """Decode. Raises Undecodable if the bytes are not JSON, or not of that shape."""
+        try:
+            return self._decoder.decode(data)
+        except _FAILURES as error:
+            raise Undecodable(str(error)) from error
+
+
+_OBJECTS = Reader(dict[str, Raw])
+
+
+def loads(data: bytes | Raw) -> Any:
+    """Decode completely: only small values that are not passed on. Raises Undecodable."""
+    try:
+        return orjson.loads(bytes(data))
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(str(error)) from error
+
+
+def dumps(value: object) -> bytes:
+    """Encode a value of our own, compactly. Raises Undecodable for what JSON cannot say."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise Undecodable(str(error)) from error
+
+
+def envelope(data: bytes | Raw) -> dict[str, Raw]:
+    """Take an object apart one level deep: key to the exact bytes of its value, in order.
+
+    Of a key that occurs twice the last value counts, as in every client. The whole text is checked
+    to be JSON, the bytes inside strings are not (`check_text`). Raises Undecodable.
+    """
+    return _OBJECTS.read(data)
+
+
+def text(data: bytes | Raw) -> str | None:
+    """The string these bytes are; None if they are another value, or none at all."""
+    token = bytes(data)
+    try:
+        return str(loads(token)) if token.startswith(QUOTE) else None
+    except Undecodable:
+        return None
+
+
+def join(pairs: Iterable[tuple[str, bytes | Raw]]) -> bytes:
+    """Put an object together from keys and the exact bytes of their values."""
+    return b"{" + b",".join(_members(pairs)) + b"}"
+
+
+def _members(pairs: Iterable[tuple[str, bytes | Raw]]) -> Iterator[bytes]:
+    for key, value in pairs:
+        yield b"".join((orjson.dumps(key), b":", value))
+
+
+def check_text(data: bytes) -> None:
+    """Raise Undecodable unless the bytes are UTF-8; decodes a small piece at a time."""
+    if data.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), _PIECE_BYTES):
+            decoder.decode(data[start : start + _PIECE_BYTES])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise Undecodable(f"the text is not UTF-8: {error.reason}") from error
+
+
+def mend(data: bytes) -> bytes:
+    r"""Replace each half of a surrogate pair (`\ud83d` alone) by U+FFFD, `\ufffd`.
+
+    Readmes are cut at a number of UTF-16 units, sometimes through an emoji. Strict readers (ours,
+    and the clients written in Rust) refuse such a document; JavaScript writes the same replacement
+    when it stores the text as UTF-8.
+    """
+    return _ESCAPES.sub(_whole, data)
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    text = escape.group()
+    return rb"\ufffd" if len(text) == _LONE_BYTES else text
