@@ -1,0 +1,129 @@
+"""The SQL of the SQLite index: tables, running totals, and how an older file becomes newer.
+
+`MIGRATIONS[n]` brings a file from schema n to n + 1; `PRAGMA user_version` says which it has.
+Migrations only add, so that an older process can go on with a file that a newer one has opened.
+Instants are integer microseconds since 1970.
+"""
+
+from __future__ import annotations
+
+# The sequence starts at the time of creation and not at 1: a file that was thrown away and made
+# anew then never repeats a number that somebody remembers, and whoever remembers one is told that
+# everything has changed.
+_TABLES = """
+CREATE TABLE packuments (
+    uplink TEXT NOT NULL, name TEXT NOT NULL, form TEXT NOT NULL, body_form TEXT NOT NULL,
+    digest TEXT NOT NULL, revision TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    etag TEXT, last_modified TEXT,
+    modified_at INTEGER NOT NULL, fetched_at INTEGER NOT NULL, checked_at INTEGER NOT NULL,
+    missing_since INTEGER,
+    PRIMARY KEY (name, uplink, form)
+) WITHOUT ROWID;
+CREATE INDEX packuments_by_digest ON packuments (digest);
+
+CREATE TABLE tarballs (
+    uplink TEXT NOT NULL, name TEXT NOT NULL, file TEXT NOT NULL, version TEXT NOT NULL,
+    digest TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL, used_at INTEGER NOT NULL,
+    PRIMARY KEY (name, file)
+) WITHOUT ROWID;
+CREATE INDEX tarballs_by_digest ON tarballs (digest);
+CREATE INDEX tarballs_by_use ON tarballs (used_at);
+
+CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL);
+INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', unixepoch() * 1000000);
+CREATE TRIGGER changes_trimmed AFTER INSERT ON changes BEGIN
+    DELETE FROM changes WHERE seq <= NEW.seq - 10000;
+END;
+
+CREATE TABLE checks (id INTEGER PRIMARY KEY CHECK (id = 1), checked_at INTEGER NOT NULL);
+CREATE TABLE totals (kind TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL)
+WITHOUT ROWID;
+INSERT INTO totals VALUES ('packuments', 0, 0), ('tarballs', 0, 0);
+"""
+
+# Totals are kept by triggers, so that no way of writing can forget them. A digest counts when its
+# first row comes and when its last row goes; LIMIT 2 keeps that cheap for a digest that a thousand
+# rows share.
+_TOTALS = """
+CREATE TRIGGER {kind}_added AFTER INSERT ON {kind} BEGIN
+    UPDATE totals SET entries = entries + 1, bytes = bytes + CASE
+        (SELECT count(*) FROM (SELECT 1 FROM {kind} WHERE digest = NEW.digest LIMIT 2))
+        WHEN 1 THEN NEW.size_bytes ELSE 0 END WHERE kind = '{kind}';
+END;
+CREATE TRIGGER {kind}_removed AFTER DELETE ON {kind} BEGIN
+    UPDATE totals SET entries = entries - 1, bytes = bytes - CASE
+        WHEN EXISTS (SELECT 1 FROM {kind} WHERE digest = OLD.digest)
+        THEN 0 ELSE OLD.size_bytes END WHERE kind = '{kind}';
+END;
+CREATE TRIGGER {kind}_replaced AFTER UPDATE OF digest ON {kind} WHEN OLD.digest <> NEW.digest BEGIN
+    UPDATE totals SET bytes = bytes - CASE
+        WHEN EXISTS (SELECT 1 FROM {kind} WHERE digest = OLD.digest)
+        THEN 0 ELSE OLD.size_bytes END + CASE
+        (SELECT count(*) FROM (SELECT 1 FROM {kind} WHERE digest = NEW.digest LIMIT 2))
+        WHEN 1 THEN NEW.size_bytes ELSE 0 END WHERE kind = '{kind}';
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _TABLES + _TOTALS.format(kind="packuments") + _TOTALS.format(kind="tarballs"),
+)
+
+PUT_PACKUMENT = """
+INSERT INTO packuments (uplink, name, form, body_form, digest, revision, size_bytes, etag,
+    last_modified, modified_at, fetched_at, checked_at, missing_since)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (name, uplink, form) DO UPDATE SET body_form = excluded.body_form,
+    digest = excluded.digest, revision = excluded.revision, size_bytes = excluded.size_bytes,
+    etag = excluded.etag, last_modified = excluded.last_modified,
+    modified_at = excluded.modified_at, fetched_at = excluded.fetched_at,
+    checked_at = excluded.checked_at, missing_since = excluded.missing_since
+"""
+GET_PACKUMENT = """
+SELECT uplink, name, form, body_form, digest, revision, size_bytes, etag, last_modified,
+    modified_at, fetched_at, checked_at, missing_since
+FROM packuments WHERE name = ? AND uplink = ? AND form = ?
+"""
+REVISION_OF = "SELECT revision FROM packuments WHERE name = ? AND uplink = ? AND form = ?"
+DIGESTS_OF = (
+    "SELECT DISTINCT digest FROM packuments WHERE name = ?1 AND uplink = ifnull(?2, uplink)"
+)
+DROP_PACKUMENTS = "DELETE FROM packuments WHERE name = ?1 AND uplink = ifnull(?2, uplink)"
+
+PUT_TARBALL = """
+INSERT INTO tarballs (uplink, name, file, version, digest, size_bytes, stored_at, used_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (name, file) DO UPDATE SET uplink = excluded.uplink, version = excluded.version,
+    digest = excluded.digest, size_bytes = excluded.size_bytes,
+    stored_at = excluded.stored_at, used_at = excluded.used_at
+"""
+_TARBALL = (
+    "SELECT uplink, name, file, version, digest, size_bytes, stored_at, used_at FROM tarballs "
+)
+GET_TARBALL = _TARBALL + "WHERE name = ? AND file = ?"
+TARBALLS_OF = _TARBALL + "WHERE name = ? ORDER BY file"
+LEAST_RECENTLY_USED = _TARBALL + "ORDER BY used_at LIMIT ?"
+DROP_TARBALL = "DELETE FROM tarballs WHERE name = ? AND file = ? RETURNING digest"
+MARK_USED = "UPDATE tarballs SET used_at = max(used_at, ?) WHERE name = ? AND file = ?"
+
+IS_REFERENCED = """
+SELECT EXISTS (SELECT 1 FROM tarballs WHERE digest = ?1)
+    OR EXISTS (SELECT 1 FROM packuments WHERE digest = ?1)
+"""
+NAMES = """
+SELECT name FROM packuments WHERE name >= ?1 AND name < ?2
+UNION SELECT name FROM tarballs WHERE name >= ?1 AND name < ?2 ORDER BY name
+"""
+TOTALS = "SELECT entries, bytes FROM totals ORDER BY kind"
+LOG_CHANGE = "INSERT INTO changes (name) VALUES (?)"
+# One statement, so that its three questions see the same moment: the latest number, the oldest
+# kept, the names after ?.
+CHANGES = """
+SELECT 0, seq, NULL FROM sqlite_sequence WHERE name = 'changes'
+UNION ALL SELECT 1, min(seq), NULL FROM changes
+UNION ALL SELECT DISTINCT 2, NULL, name FROM changes WHERE seq > ?
+ORDER BY 1
+"""
+CHECK = """
+INSERT INTO checks VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at
+"""
