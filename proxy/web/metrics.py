@@ -1,0 +1,138 @@
+"""Numbers for Prometheus (the door to prometheus_client).
+
+With several workers each writes its own files in one folder, and whichever is asked adds them up
+(prometheus_client's multiprocess mode). A label's child is looked up once and then kept: a reply
+costs a few dictionary look-ups.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import prometheus_client
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    multiprocess,
+    values,
+)
+
+from proxy.registry.answers import CacheState
+from proxy.web.keys import Exchange
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 2.5, 10, 30)
+_TARBALL_ROUTE = "/{package}/-/{file}"
+
+
+def prepare(folder: Path | None) -> None:
+    """Choose where numbers are kept: files in `folder` for all workers, or in memory (None).
+
+    Call it before the first `Metrics` is made, once per process; the parent empties the folder
+    before it starts workers.
+    """
+    if folder is None:
+        os.environ.pop(_FOLDER, None)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[_FOLDER] = str(folder)
+    # prometheus_client chooses when it is imported; asking it to choose again frees us from the
+    # order of imports.
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+
+
+def forget(pid: int) -> None:
+    """Leave a dead worker out of the gauges that count what is alive. Its counters stay."""
+    if _FOLDER in os.environ:
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """Everything that is counted. Make one per process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = self._counter("requests", "Requests answered", "route", "status")
+        self._seconds = self._histogram("request_seconds", "Time to the last byte", "route")
+        self._sent = self._counter("sent_bytes", "Bytes sent, headers included")
+        self._cut = self._counter("cut_replies", "Replies broken off after they had begun")
+        self._packuments = self._counter("packuments", "Packuments sent", "form", "state")
+        self._tarballs = self._counter("tarballs", "Tarballs sent", "state")
+        self._upstream = self._histogram(
+            "upstream_seconds", "Time an uplink took", "uplink", "kind", "outcome"
+        )
+        self._breakers = self._gauge(
+            "breaker_open", "1 while an uplink is not asked", "max", "uplink"
+        )
+        self._flights = self._gauge("flights", "Calls to uplinks in the air", "livesum")
+        self._disk = self._gauge("disk_bytes", "Bytes held", "mostrecent", "kind")
+        self._reply_children = lru_cache(maxsize=1024)(self._children_of_reply)
+        self._state_children = lru_cache(maxsize=64)(self._child_of_state)
+
+    def replied(
+        self, exchange: Exchange, method: str, status: int, sent_bytes: int, seconds: float
+    ) -> None:
+        """Count one reply."""
+        count, time_taken = self._reply_children(exchange.route, status)
+        count.inc()
+        time_taken.observe(seconds)
+        self._sent.inc(sent_bytes)
+        if exchange.is_cut:
+            self._cut.inc()
+        if exchange.freshness is not None and method == "GET":
+            form = exchange.form.value if exchange.form is not None else None
+            self._state_children(exchange.route, form, exchange.freshness.state).inc()
+
+    def upstream(self, uplink: str, kind: str, outcome: str, seconds: float) -> None:
+        """Note one call to an uplink; `outcome` is a status or a word such as "timeout"."""
+        self._upstream.labels(uplink, kind, outcome).observe(seconds)
+
+    def breaker(self, uplink: str, *, is_open: bool) -> None:
+        """Note the state of an uplink's breaker."""
+        self._breakers.labels(uplink).set(int(is_open))
+
+    def flights(self, in_progress: int) -> None:
+        """Note how many calls to uplinks are in the air in this worker."""
+        self._flights.set(in_progress)
+
+    def disk(self, kind: str, held_bytes: int) -> None:
+        """Note how many bytes of a kind (tarballs, packuments, rendered, free) there are."""
+        self._disk.labels(kind).set(held_bytes)
+
+    def text(self) -> tuple[bytes, str]:
+        """(body, content type) of a scrape; it may read files, so call it in a thread."""
+        registry = self._registry
+        if _FOLDER in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return prometheus_client.generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _children_of_reply(self, route: str, status: int) -> tuple[Counter, Histogram]:
+        return self._requests.labels(route, str(status)), self._seconds.labels(route)
+
+    def _child_of_state(self, route: str, form: str | None, state: CacheState) -> Counter:
+        if route == _TARBALL_ROUTE:
+            return self._tarballs.labels(state.value)
+        return self._packuments.labels(form or "none", state.value)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"packhouse_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"packhouse_{name}", text, labels, registry=self._registry, buckets=_SECONDS
+        )
+
+    def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
+        return Gauge(
+            f"packhouse_{name}",
+            text,
+            labels,
+            registry=self._registry,
+            multiprocess_mode=mode,  # type: ignore[arg-type]
+        )

@@ -1,0 +1,137 @@
+"""Around every handler: deadline, errors to replies, sending, and what is written down.
+
+A handler gives an unsent reply; `guard` sends it. So the deadline covers the work and not a slow
+reader, the time and the bytes that are logged are those of the whole reply, and no exception gets
+past us to aiohttp, which would answer in HTML.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aiohttp import web
+from multidict import istr
+
+from proxy import errors
+from proxy.web import bodies, replies
+from proxy.web.access_log import AccessLog, Entry
+from proxy.web.addresses import Address
+from proxy.web.keys import EXCHANGE, Exchange
+from proxy.web.metrics import Metrics
+from proxy.web.targets import Unknown
+
+_log = logging.getLogger(__name__)
+
+# Below yarn's 30 s, above what an uplink is given: a client gets our answer, never its own
+# time-out.
+DEADLINE = timedelta(seconds=20)
+WRITES = frozenset({"PUT", "POST", "DELETE", "PATCH"})
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+_REQUEST_ID = istr("X-Request-Id")
+_SPOKEN = ((1, 0), (1, 1))
+# What a socket takes without pausing (asyncio's and uvloop's high-water mark).
+_UNPAUSED_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Drain:
+    """Whether this worker goes down: then every reply ends its connection, none is cut off."""
+
+    is_on: bool = False
+
+
+def guard(*, log: AccessLog | None, metrics: Metrics, drain: Drain) -> Middleware:
+    """The one middleware of the application."""
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        exchange = request.get(EXCHANGE) or _unrouted(request)
+        reply = await _answer(request, handler, exchange)
+        reply.headers[_REQUEST_ID] = exchange.id
+        if drain.is_on:
+            reply.force_close()
+        try:
+            await _send(request, reply)
+        finally:
+            exchange.is_cut = exchange.is_cut or getattr(reply, "is_cut", False)
+            seconds = time.perf_counter() - started
+            sent_bytes = request.writer.output_size
+            metrics.replied(exchange, request.method, reply.status, sent_bytes, seconds)
+            if log is not None:
+                log.add(Entry.of(request, exchange, reply.status, sent_bytes, seconds))
+        return reply
+
+    return guarded
+
+
+async def _answer(request: web.Request, handler: Handler, exchange: Exchange) -> web.StreamResponse:
+    try:
+        if request.version not in _SPOKEN:
+            raise errors.InvalidRequest(reason="HTTP/1.0 and HTTP/1.1 are understood here")
+        async with asyncio.timeout(DEADLINE.total_seconds()):
+            return await handler(request)
+    except errors.RegistryError as error:
+        raised: errors.RegistryError | web.HTTPException = error
+        if replies.status_of(error) == 500:
+            _log.exception("damaged", extra={"request_id": exchange.id, "facts": error.facts})
+    except web.HTTPException as error:
+        raised = error
+    except TimeoutError:
+        reason = f"no answer within {DEADLINE.total_seconds():.0f} seconds"
+        raised = errors.UplinkTimeout(uplink="(any)", reason=reason)
+    except Exception:  # noqa: BLE001  # the one place where a bug becomes a 500
+        _log.exception("a bug", extra={"request_id": exchange.id, "path": request.raw_path})
+        raised = errors.RegistryError()
+    return replies.error(raised, request_id=exchange.id, is_write=request.method in WRITES)
+
+
+async def _send(request: web.Request, reply: web.StreamResponse) -> None:
+    # A timer per request would cost as much as the rest of this module. What fits the socket's
+    # buffer needs none.
+    if isinstance(reply, bodies.Streamed) or _fits(request, reply):
+        await _write(request, reply)
+        return
+    try:
+        async with asyncio.timeout(bodies.PATIENCE.total_seconds()):
+            await _write(request, reply)
+    except TimeoutError:
+        request[EXCHANGE].is_cut = True
+        if request.transport is not None:
+            request.transport.abort()
+
+
+async def _write(request: web.Request, reply: web.StreamResponse) -> None:
+    try:
+        await reply.prepare(request)
+        await reply.write_eof()
+    except ConnectionError:
+        _log.debug("the client has gone", extra={"path": request.raw_path})
+        if isinstance(reply, bodies.Streamed):
+            await reply.close()
+
+
+def _fits(request: web.Request, reply: web.StreamResponse) -> bool:
+    transport = request.transport
+    held_bytes = 0 if transport is None else transport.get_write_buffer_size()
+    return held_bytes + (reply.content_length or 0) < _UNPAUSED_BYTES
+
+
+def _unrouted(request: web.Request) -> Exchange:
+    # aiohttp finds no resource for a target without a path (CONNECT); everything else has passed
+    # ours.
+    request[EXCHANGE] = exchange = Exchange(
+        id="-",
+        target=Unknown("no path"),
+        address=Address("", "", request.remote or ""),
+        route="(none)",
+    )
+    return exchange

@@ -1,0 +1,177 @@
+"""For people and probes: ping, health, readiness, metrics, and the page at the root."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import hdrs, web
+
+from proxy import errors
+from proxy.npm import wire
+from proxy.web import negotiation, replies
+from proxy.web.keys import EXCHANGE
+from proxy.web.metrics import Metrics
+
+_CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+_CHECK_TIMEOUT = timedelta(seconds=2)
+# A probe writes a file and a row; however often it is called, once a second is enough.
+_CHECKED_FOR = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests can be answered.
+
+    `faults`: what cannot be used, and why; `uplinks`: name to the state of its breaker.
+    """
+
+    faults: Mapping[str, str]
+    uplinks: Mapping[str, str]
+
+    @property
+    def is_ready(self) -> bool:
+        """An uplink that is away is told and is no fault: what we hold is still served."""
+        return not self.faults
+
+
+class Probe:
+    """Looks whether the parts work.
+
+    `checks` raise StorageAway; `uplinks` gives the state of each breaker by the uplink's name.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        checks: Mapping[str, Callable[[], Awaitable[None]]],
+        uplinks: Callable[[], Mapping[str, str]],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.version = version
+        self._checks = checks
+        self._uplinks = uplinks
+        self._clock = clock
+        self._started_at = clock()
+        self._checked_at: datetime | None = None
+        self._faults: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    def uptime(self) -> timedelta:
+        """How long this worker has been up."""
+        return self._clock() - self._started_at
+
+    async def readiness(self) -> Readiness:
+        """Look now, or at what was seen a moment ago."""
+        async with self._lock:
+            now = self._clock()
+            if (
+                self._checked_at is None
+                or not timedelta(0) <= now - self._checked_at < _CHECKED_FOR
+            ):
+                self._faults = await self._look()
+                self._checked_at = now
+        return Readiness(faults=self._faults, uplinks=dict(self._uplinks()))
+
+    async def _look(self) -> dict[str, str]:
+        faults = {}
+        for name, check in self._checks.items():
+            try:
+                async with asyncio.timeout(_CHECK_TIMEOUT.total_seconds()):
+                    await check()
+            except errors.RegistryError as error:
+                faults[name] = str(error)
+            except TimeoutError:
+                faults[name] = "no answer in time"
+        return faults
+
+
+PROBE: web.AppKey[Probe] = web.AppKey("probe", Probe)
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
+
+
+async def get_ping(_request: web.Request) -> web.StreamResponse:
+    """`GET /-/ping`: `{}`, as npm ping wants it."""
+    return replies.json(b"{}")
+
+
+async def get_health(request: web.Request) -> web.StreamResponse:
+    """`GET /-/health`: this worker answers; nothing else is looked at."""
+    probe = request.app[PROBE]
+    seconds = round(probe.uptime().total_seconds(), 3)
+    return replies.json(
+        wire.dumps({"status": "alive", "version": probe.version, "uptime_seconds": seconds})
+    )
+
+
+async def get_ready(request: web.Request) -> web.StreamResponse:
+    """`GET /-/ready`: 200 while storage can be used, 503 otherwise; uplinks are only told."""
+    seen = await request.app[PROBE].readiness()
+    body = {
+        "status": "ready" if seen.is_ready else "not ready",
+        "faults": dict(seen.faults),
+        "uplinks": dict(seen.uplinks),
+    }
+    return replies.json(wire.dumps(body), status=200 if seen.is_ready else 503)
+
+
+async def get_metrics(request: web.Request) -> web.StreamResponse:
+    """`GET /-/metrics`: the numbers of all workers, in Prometheus' text format."""
+    body, content_type = await asyncio.to_thread(request.app[METRICS].text)
+    return replies.text(body, content_type)
+
+
+async def get_whoami(_request: web.Request) -> web.StreamResponse:
+    """`GET /-/whoami`: nobody; there are no accounts in this version."""
+    raise errors.Unauthenticated(reason="nobody is logged in: this registry has no accounts")
+
+
+async def get_root(request: web.Request) -> web.StreamResponse:
+    """`GET /`: who this is; for a browser, how to point a client here."""
+    probe = request.app[PROBE]
+    if not negotiation.accepts_html(request.headers.get(hdrs.ACCEPT)):
+        return replies.json(wire.dumps({"name": "packhouse", "version": probe.version}))
+    page = _page(request[EXCHANGE].address.base_url, probe.version)
+    return replies.text(
+        page.encode(), "text/html; charset=utf-8", **{hdrs.CONTENT_SECURITY_POLICY: _CSP}
+    )
+
+
+def _page(base_url: str, version: str) -> str:
+    url = html.escape(base_url, quote=True)
+    lines = "\n".join(
+        f"<dt>{client}</dt><dd><code>{line.format(url=url)}</code></dd>" for client, line in _LINES
+    )
+    return _PAGE.format(lines=lines, version=html.escape(version))
+
+
+_LINES = (
+    ("npm", "npm config set registry {url}/"),
+    ("pnpm", "pnpm config set registry {url}/"),
+    ("yarn 1", "yarn config set registry {url}/"),
+    ("yarn", "yarn config set npmRegistryServer {url}"),
+    ("bun (bunfig.toml)", "[install] registry = &quot;{url}/&quot;"),
+)
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Packhouse</title>
+<style>body{{font:16px/1.5 sans-serif;max-width:44em;margin:3em auto;padding:0 1em}}
+dt{{margin-top:1em}}dd{{margin:0}}code{{background:#eee;padding:.2em .4em}}</style>
+</head>
+<body>
+<h1>Packhouse</h1>
+<p>An npm registry that keeps what it fetches. Point a package manager here:</p>
+<dl>
+{lines}
+</dl>
+<p>Version {version}</p>
+</body>
+</html>
+"""

@@ -1,0 +1,38 @@
+"""Packuments, single manifests and dist-tags."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from proxy.npm import names
+from proxy.web import negotiation, replies
+from proxy.web.keys import EXCHANGE, PACKUMENTS, expect
+from proxy.web.targets import Manifest, Packument
+
+
+async def get_packument(request: web.Request) -> web.StreamResponse:
+    """`GET /{package}`: all versions, full or abbreviated as Accept says."""
+    exchange = request[EXCHANGE]
+    target = expect(exchange, Packument)
+    form = negotiation.form(request.headers.get(hdrs.ACCEPT))
+    found = await request.app[PACKUMENTS].document(
+        target.name, form, exchange.address.base_url, exchange.id
+    )
+    return await replies.document(request, found)
+
+
+async def get_manifest(request: web.Request) -> web.StreamResponse:
+    """`GET /{package}/{version}`: one version's manifest, by version or dist-tag."""
+    exchange = request[EXCHANGE]
+    target = expect(exchange, Manifest)
+    found = await request.app[PACKUMENTS].manifest(
+        target.name, target.spec, exchange.address.base_url, exchange.id
+    )
+    return await replies.document(request, found)
+
+
+async def get_dist_tags(request: web.Request) -> web.StreamResponse:
+    """`GET /-/package/{package}/dist-tags`: `{tag: version}`; npm reads it before it writes."""
+    name = names.parse(request.match_info["package"])
+    found = await request.app[PACKUMENTS].dist_tags(name, request[EXCHANGE].id)
+    return await replies.document(request, found, cache_control=replies.NO_STORE)

@@ -1,0 +1,256 @@
+"""The whole API as one table: method, path, handler.
+
+`{package}` takes a package name in one piece (`lodash`, `@scope%2fname`) or two (`@scope/name`),
+any other `{word}` one piece. The paths of `_KINDS` are every spelling of a package's address and
+are found by what the target is (targets.py); the others by their pieces. HEAD goes where GET goes.
+
+aiohttp sees one resource that matches everything: its own routing decodes paths, and answers what
+it does not know in its own words.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from aiohttp import web
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
+from yarl import URL
+
+from proxy import errors
+from proxy.web import audits, ops, packuments, relay, search, tarballs
+from proxy.web.addresses import Addresses
+from proxy.web.keys import EXCHANGE, Exchange
+from proxy.web.middleware import WRITES, Handler
+from proxy.web.targets import Api, Manifest, Packument, Root, TarballFile, Target, Unknown, parse
+
+
+class PublishingNotEnabled(errors.MethodNotAllowed):
+    """A write to a package, which no part of this version takes. Facts: method, allowed."""
+
+    template = "{method} is not possible here: publishing is not enabled in this version"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the API."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+async def refuse_publishing(request: web.Request) -> NoReturn:
+    """Say that packages cannot be written to."""
+    raise PublishingNotEnabled(method=request.method, allowed="GET, HEAD")
+
+
+_KINDS: Mapping[str, type[Target]] = {
+    "/": Root,
+    "/{package}": Packument,
+    "/{package}/{version}": Manifest,
+    "/{package}/-/{file}": TarballFile,
+}
+
+TABLE = (
+    Row("GET", "/{package}", packuments.get_packument),
+    Row("GET", "/{package}/-/{file}", tarballs.get_tarball),
+    Row("GET", "/{package}/{version}", packuments.get_manifest),
+    Row("GET", "/-/package/{package}/dist-tags", packuments.get_dist_tags),
+    Row("PUT", "/-/package/{package}/dist-tags", refuse_publishing),
+    Row("POST", "/-/package/{package}/dist-tags", refuse_publishing),
+    Row("PUT", "/-/package/{package}/dist-tags/{tag}", refuse_publishing),
+    Row("DELETE", "/-/package/{package}/dist-tags/{tag}", refuse_publishing),
+    Row("POST", "/-/npm/v1/security/advisories/bulk", audits.post_bulk),
+    Row("POST", "/-/npm/v1/security/audits/quick", audits.post_quick),
+    Row("POST", "/-/npm/v1/security/audits", audits.post_full),
+    Row("GET", "/-/npm/v1/keys", relay.get_keys),
+    Row("GET", "/-/npm/v1/attestations/{package}", relay.get_attestations),
+    Row("GET", "/downloads/{kind}/{period}/{package}", relay.get_downloads),
+    Row("GET", "/-/v1/search", search.get_search),
+    Row("GET", "/-/whoami", ops.get_whoami),
+    Row("GET", "/-/ping", ops.get_ping),
+    Row("GET", "/-/health", ops.get_health),
+    Row("GET", "/-/ready", ops.get_ready),
+    Row("GET", "/-/metrics", ops.get_metrics),
+    Row("GET", "/", ops.get_root),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What answers a request: the handler, the pattern of its row, and what its words stood for."""
+
+    handler: Handler
+    path: str
+    words: Mapping[str, str]
+
+
+class Table:
+    """Rows to search: two look-ups for a package's address, a few comparisons for the rest."""
+
+    def __init__(self, rows: tuple[Row, ...]) -> None:
+        self._by_kind: dict[type[Target], dict[str, Match]] = {}
+        self._by_pieces: dict[str, list[tuple[tuple[str, ...], dict[str, Row]]]] = {}
+        for row in rows:
+            self._add(row)
+
+    def find(self, method: str, target: Target) -> Match:
+        """The match; where there is no row, its handler raises MethodNotAllowed or NotFound."""
+        if isinstance(target, Api):
+            return self._find_api(method, target.pieces)
+        if isinstance(target, Unknown):
+            return _nothing(target) if method not in WRITES else _REFUSED
+        rows = self._by_kind.get(type(target), {})
+        match = rows.get("GET" if method == "HEAD" else method)
+        if match is not None:
+            return match
+        if method in WRITES and not isinstance(target, Root):
+            return _REFUSED
+        return _not_allowed(method, rows)
+
+    def _add(self, row: Row) -> None:
+        kind = _KINDS.get(row.path)
+        if kind is not None:
+            self._by_kind.setdefault(kind, {})[row.method] = Match(row.handler, row.path, {})
+            return
+        pattern = tuple(row.path[1:].split("/"))
+        candidates = self._by_pieces.setdefault(_bucket(pattern), [])
+        for known, rows in candidates:
+            if known == pattern:
+                rows[row.method] = row
+                return
+        candidates.append((pattern, {row.method: row}))
+
+    def _find_api(self, method: str, pieces: tuple[str, ...]) -> Match:
+        for pattern, rows in self._by_pieces.get(_bucket(pieces), ()):
+            words = _words(pattern, pieces)
+            if words is None:
+                continue
+            row = rows.get("GET" if method == "HEAD" else method)
+            return (
+                _not_allowed(method, rows) if row is None else Match(row.handler, row.path, words)
+            )
+        return _nothing(Unknown("there is nothing at this address"))
+
+
+def mount(app: web.Application, addresses: Addresses) -> None:
+    """Make `app` answer every request by the table."""
+    app.router.register_resource(_Everything(Table(TABLE), addresses))
+
+
+class _Everything(web.AbstractResource):
+    """The one resource aiohttp sees: matches any target and says which handler it is for."""
+
+    def __init__(self, table: Table, addresses: Addresses) -> None:
+        super().__init__()
+        self._table = table
+        self._addresses = addresses
+        self._ids = _request_ids()
+        self._routes: dict[Handler, web.ResourceRoute] = {}
+
+    async def resolve(self, request: web.Request) -> tuple[UrlMappingMatchInfo, set[str]]:
+        headers, protocol, peer = request.headers, request.protocol, request.remote or ""
+        address = self._addresses.of(headers, peer, _own(protocol.sockname))
+        target = parse(request.raw_path, address.prefix)
+        match = self._table.find(request.method, target)
+        said = headers.get("X-Request-Id") if self._addresses.is_trusted(peer) else None
+        request[EXCHANGE] = Exchange(
+            id=said if said and _SANE_ID.fullmatch(said) else next(self._ids),
+            target=target,
+            address=address,
+            route=match.path,
+        )
+        return UrlMappingMatchInfo(dict(match.words), self._route(match.handler)), set()
+
+    def _route(self, handler: Handler) -> web.ResourceRoute:
+        route = self._routes.get(handler)
+        if route is None:
+            route = web.ResourceRoute("*", handler, self)
+            if handler in _LASTING:
+                self._routes[handler] = route
+        return route
+
+    @property
+    def canonical(self) -> str:
+        return "/"
+
+    def url_for(self, **_kwargs: str) -> URL:
+        raise ValueError("this resource has no one address")
+
+    def add_prefix(self, prefix: str) -> None:  # noqa: ARG002  # aiohttp names it
+        raise ValueError("a prefix is part of the public address (server.public_url)")
+
+    def get_info(self) -> Any:
+        return {"path": "/"}
+
+    def raw_match(self, path: str) -> bool:  # noqa: ARG002  # aiohttp names it
+        return False
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def __iter__(self) -> Iterator[web.ResourceRoute]:
+        return iter(self._routes.values())
+
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LASTING = frozenset(row.handler for row in TABLE)
+_REFUSED = Match(refuse_publishing, "(write)", {})
+
+
+def _request_ids() -> Iterator[str]:
+    # Unique among workers and restarts without asking the kernel for randomness each time.
+    worker = secrets.token_hex(4)
+    return (f"{worker}-{number:x}" for number in itertools.count(1))
+
+
+def _own(sockname: object) -> str:
+    if not isinstance(sockname, tuple):
+        return "localhost"
+    host, port = sockname[0], sockname[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bucket(pieces: tuple[str, ...]) -> str:
+    return "/".join(pieces[:2]) if pieces[0] == "-" else pieces[0]
+
+
+def _words(pattern: tuple[str, ...], pieces: tuple[str, ...]) -> dict[str, str] | None:
+    words: dict[str, str] = {}
+    at = 0
+    for part in pattern:
+        if at >= len(pieces):
+            return None
+        piece = pieces[at]
+        at += 1
+        if part == "{package}" and piece.startswith("@") and "/" not in piece and at < len(pieces):
+            piece = f"{piece}/{pieces[at]}"
+            at += 1
+        if part.startswith("{"):
+            words[part[1:-1]] = piece
+        elif part != piece:
+            return None
+    return words if at == len(pieces) else None
+
+
+def _nothing(target: Unknown) -> Match:
+    async def nothing(_request: web.Request) -> NoReturn:
+        if target.name is not None:
+            raise errors.InvalidName(name=target.name, reason=target.reason)
+        raise errors.NotFound(reason=target.reason)
+
+    return Match(nothing, "(nothing)", {})
+
+
+def _not_allowed(method: str, rows: Mapping[str, object]) -> Match:
+    allowed = ", ".join(sorted({*rows, "HEAD"} if "GET" in rows else rows))
+
+    async def not_allowed(_request: web.Request) -> NoReturn:
+        raise errors.MethodNotAllowed(method=method, allowed=allowed)
+
+    return Match(not_allowed, "(method)", {})

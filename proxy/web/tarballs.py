@@ -1,0 +1,17 @@
+"""Tarballs."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from proxy.web import replies
+from proxy.web.keys import EXCHANGE, TARBALLS, expect
+from proxy.web.targets import TarballFile
+
+
+async def get_tarball(request: web.Request) -> web.StreamResponse:
+    """`GET /{package}/-/{file}`: the bytes, whole or one range of them."""
+    exchange = request[EXCHANGE]
+    target = expect(exchange, TarballFile)
+    found = await request.app[TARBALLS].open(target.name, target.file, exchange.id)
+    return await replies.tarball(request, found)
