@@ -1,0 +1,222 @@
+"""The real package managers, as tests/clients/tools installs them: one small class for each.
+
+A client runs in a home of its own: its cache, its store, its configuration and its logs lie under
+the `cache` folder it is given, and nothing of this machine's configuration reaches it but `PATH`,
+the locale and the certificates to trust. A new `cache` folder is a machine that never installed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+MODULES = Path(__file__).resolve().parents[2] / ".clients" / "node_modules"
+_ARCH, _BUN_ARCH = {"x86_64": ("x64", "x64"), "aarch64": ("arm64", "aarch64")}[platform.machine()]
+NODE = MODULES / f"node-linux-{_ARCH}" / "bin" / "node"
+
+PATIENCE_SECONDS = 240
+"""How long one install may take; a client that waits for ever is a finding, not a hung test run."""
+
+_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one run ended. `output` is both streams as they came."""
+
+    argv: tuple[str, ...]
+    seconds: float
+    exit_code: int
+    output: str
+
+    def __str__(self) -> str:
+        """Show the end of a run to a person who looks for a cause."""
+        tail = "\n".join(self.output.splitlines()[-40:])
+        return f"{' '.join(self.argv)}\nexit {self.exit_code} after {self.seconds:.1f} s\n{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client at one version. `lock` is the folder of its lockfile among the project's locks."""
+
+    version: str = ""
+    lock: ClassVar[str] = ""
+    lockfile: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it, and the folder it lies in."""
+        return f"{type(self).__name__.lower()}{self.version}"
+
+    def install(self, project: Path, registry: str, cache: Path, *, frozen: bool) -> Outcome:
+        """Install `project` from `registry`; `frozen` takes the lockfile as it is or fails.
+
+        Lifecycle scripts do not run. `registry` has no slash at its end.
+        """
+        home = cache / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        self._configure(project, registry, cache)
+        argv = self._argv(registry, cache, frozen=frozen)
+        return self._run(project, home, argv, self._env(cache))
+
+    def _configure(self, project: Path, registry: str, cache: Path) -> None:
+        """Write the configuration the command line cannot give."""
+
+    def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
+        raise AssertionError(f"{self.name} has no install command")
+
+    def _env(self, cache: Path) -> Mapping[str, str]:
+        return {}
+
+    def _run(
+        self, project: Path, home: Path, argv: Sequence[str], extra: Mapping[str, str]
+    ) -> Outcome:
+        """Run to the end, or kill at the limit: that counts as exit code -9."""
+        began = time.monotonic()
+        process = subprocess.Popen(
+            argv,
+            cwd=project,
+            env=_environment(home) | extra,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+        seconds = time.monotonic() - began
+        return Outcome(tuple(argv), seconds, process.returncode, output.decode(errors="replace"))
+
+
+class Npm(Client):
+    """npm 10, 11 and 12."""
+
+    __slots__ = ()
+    lock = "npm"
+    lockfile = "package-lock.json"
+
+    def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
+        return [*self._cli(cache), "ci" if frozen else "install", "--registry", registry]
+
+    def ls(self, project: Path, cache: Path) -> Outcome:
+        """Ask npm itself whether node_modules is what the lockfile says."""
+        argv = [*self._cli(cache), "ls", "--all", "--json"]
+        return self._run(project, cache / "home", argv, {})
+
+    def _cli(self, cache: Path) -> list[str]:
+        switches = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+        own = [f"--cache={cache / 'npm'}", f"--globalconfig={cache / 'npmrc'}"]
+        omit = "--omit-lockfile-registry-resolved"
+        return [str(NODE), str(MODULES / self.name / "bin" / "npm-cli.js"), *switches, *own, omit]
+
+
+class Pnpm(Client):
+    """pnpm 10 and 11 on Node.js, and 12, which is a binary of its own."""
+
+    __slots__ = ()
+    lock = "pnpm"
+    lockfile = "pnpm-lock.yaml"
+
+    def _configure(self, project: Path, registry: str, cache: Path) -> None:
+        (project / ".npmrc").write_text(f"registry={registry}/\n")
+        (project / "pnpm-workspace.yaml").write_text(
+            f"storeDir: {cache / 'store'}\n"
+            f"cacheDir: {cache / 'pnpm'}\n"
+            f"stateDir: {cache / 'state'}\n"
+            "ignoreScripts: true\n"
+            "managePackageManagerVersions: false\n"
+            "minimumReleaseAge: 0\n"
+            "strictDepBuilds: false\n"
+            "updateNotifier: false\n"
+            "verifyDepsBeforeRun: false\n"
+        )
+
+    def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
+        lock = "--frozen-lockfile" if frozen else "--no-frozen-lockfile"
+        return [*self._cli(), "install", lock, "--reporter=append-only"]
+
+    def _cli(self) -> list[str]:
+        if self.version == "12":
+            return [str(MODULES / "@pnpm" / f"exe.linux-{_ARCH}" / "pnpm")]
+        suffix = "cjs" if self.version == "10" else "mjs"
+        return [str(NODE), str(MODULES / self.name / "bin" / f"pnpm.{suffix}")]
+
+
+class Yarn1(Client):
+    """Yarn classic."""
+
+    __slots__ = ()
+    lock = "yarn1"
+    lockfile = "yarn.lock"
+
+    def _configure(self, project: Path, registry: str, cache: Path) -> None:
+        (project / ".yarnrc").write_text(f'registry "{registry}"\ndisable-self-update-check true\n')
+
+    def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
+        cli = [str(NODE), str(MODULES / "yarn1" / "bin" / "yarn.js"), "install"]
+        quiet = ["--ignore-scripts", "--non-interactive", "--no-progress"]
+        own = ["--cache-folder", str(cache / "yarn"), "--registry", registry]
+        return [*cli, *quiet, *own, *(["--frozen-lockfile"] if frozen else [])]
+
+
+class Berry(Client):
+    """Yarn 4."""
+
+    __slots__ = ()
+    lock = "berry"
+    lockfile = "yarn.lock"
+
+    def _configure(self, project: Path, registry: str, cache: Path) -> None:
+        (project / ".yarnrc.yml").write_text(
+            f'npmRegistryServer: "{registry}"\n'
+            f'globalFolder: "{cache / "berry"}"\n'
+            f'cacheFolder: "{cache / "berry-cache"}"\n'
+            "enableGlobalCache: false\n"
+            "enableScripts: false\n"
+            "enableTelemetry: false\n"
+            "nodeLinker: node-modules\n"
+            "npmMinimalAgeGate: 0\n"
+            'unsafeHttpWhitelist: ["127.0.0.1"]\n'
+        )
+
+    def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
+        lock = "--immutable" if frozen else "--no-immutable"
+        return [str(NODE), str(MODULES / "berry" / "bin" / "yarn.js"), "install", lock]
+
+
+class Bun(Client):
+    """Bun's package manager."""
+
+    __slots__ = ()
+    lock = "bun"
+    lockfile = "bun.lock"
+
+    def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
+        binary = MODULES / "@oven" / f"bun-linux-{_BUN_ARCH}" / "bin" / "bun"
+        quiet = ["--ignore-scripts", "--no-progress", "--registry", f"{registry}/"]
+        return [str(binary), "install", *quiet, *(["--frozen-lockfile"] if frozen else [])]
+
+    def _env(self, cache: Path) -> Mapping[str, str]:
+        kept = str(cache / "bun-cache")
+        return {"BUN_INSTALL": str(cache / "bun"), "BUN_INSTALL_CACHE_DIR": kept}
+
+
+CLIENTS: Sequence[Client] = (
+    Npm("10"), Npm("11"), Npm("12"), Pnpm("10"), Pnpm("11"), Pnpm("12"), Yarn1(), Berry(), Bun(),
+)  # fmt: skip
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return what a client sees of this machine: little, and a home and a PATH of its own."""
+    kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
+    folders = {"HOME": str(home), "TMPDIR": str(home), "XDG_CONFIG_HOME": str(home / "config")}
+    path = f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return kept | folders | {"PATH": path, "NO_COLOR": "1", "DO_NOT_TRACK": "1"}
