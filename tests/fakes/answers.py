@@ -74,7 +74,10 @@ def _packument(uplink: FakeUplink, request: Seen, document: dict[str, Any]) -> R
 
 
 def _is_unchanged(request: Seen, headers: dict[str, str]) -> bool:
-    """If-None-Match wins over If-Modified-Since (RFC 9110 13.2.2); the latter compares as text, as dumb servers do."""
+    """If-None-Match wins over If-Modified-Since (RFC 9110 13.2.2).
+
+    The latter compares as text, as simple servers do.
+    """
     if tags := request.headers.get("if-none-match"):
         ours = headers.get("etag", "").removeprefix("W/")
         return bool(ours) and ours in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
@@ -108,7 +111,7 @@ def _tarball(uplink: FakeUplink, request: Seen, data: bytes) -> Reply:
 
 
 def _service(uplink: FakeUplink, request: Seen, path: str) -> Reply:
-    """Everything below /-/ that clients use: search, keys, attestations, audits, dist-tags, ping."""
+    """What is below /-/: search, keys, attestations, audits, dist-tags, ping."""
     if path == "/-/v1/search":
         return _maybe_gzip(uplink, request, _search(uplink, request))
     if path == "/-/npm/v1/keys" and uplink.keys:

@@ -18,7 +18,7 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server says: status, headers in the order they are sent, body. A HEAD has an unsent body."""
+    """What a server says: status, headers as they are sent, body (which a HEAD does not send)."""
 
     status: int
     headers: Headers = field(default_factory=dict)

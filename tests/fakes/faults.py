@@ -1,10 +1,12 @@
-"""Everything an uplink can do wrong, as scripts for `FakeUplink.script` (one shape or more per fault row).
+"""Everything an uplink can do wrong, as scripts for `FakeUplink.script`.
 
-A name without brackets is a script; a name that takes parameters makes one. Most spoil the registry's true answer
-to the request, so that a test needs no second copy of it. A script that ends with the connection open leaves it to
-the next request. What hangs, hangs until the client leaves or the uplink is stopped.
+A name without brackets is a script; a name that takes parameters makes one. Most spoil the
+registry's true answer to the request, so that a test needs no second copy of it. A script that ends
+with the connection open leaves it to the next request. What hangs, hangs until the client leaves or
+the uplink is stopped.
 
-A refused connection needs no script: `await uplink.stop()`. A host that swallows the dial itself is `unreachable()`.
+A refused connection needs no script: `await uplink.stop()`. A host that swallows the dial itself is
+`unreachable()`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 
 
-# --- silence and slowness -------------------------------------------------------------------------------------
+# --- silence and slowness -------------------------------------------------------------------------
 
 
 async def black_hole(reader: Reader, writer: Writer, request: Seen) -> None:
@@ -69,7 +71,7 @@ async def stall_mid_body(reader: Reader, writer: Writer, request: Seen) -> None:
     await reader.read()
 
 
-# --- bodies cut short -----------------------------------------------------------------------------------------
+# --- bodies cut short -----------------------------------------------------------------------------
 
 
 async def truncate_length(reader: Reader, writer: Writer, request: Seen) -> None:
@@ -117,7 +119,7 @@ async def longer_than_length(reader: Reader, writer: Writer, request: Seen) -> N
 
 
 async def no_length(reader: Reader, writer: Writer, request: Seen) -> None:
-    """Sends the whole body with no length, ended by the close of the connection: legal, and unprovable."""
+    """Sends all of a body that only the close of the connection ends: legal, and unprovable."""
     reply = request.answer()
     await _send(writer, reply.head(connection="close") + reply.body)
     writer.close()
@@ -133,7 +135,7 @@ async def chunked(reader: Reader, writer: Writer, request: Seen) -> None:
     await _send(writer, b"0\r\n\r\n")
 
 
-# --- not the protocol -----------------------------------------------------------------------------------------
+# --- not the protocol -----------------------------------------------------------------------------
 
 
 async def refuse(reader: Reader, writer: Writer, request: Seen) -> None:
@@ -189,7 +191,7 @@ async def early_hints(reader: Reader, writer: Writer, request: Seen) -> None:
     await _send(writer, request.answer().whole())
 
 
-# --- wrong content codings ------------------------------------------------------------------------------------
+# --- wrong content codings ------------------------------------------------------------------------
 
 
 async def gzip_garbage(reader: Reader, writer: Writer, request: Seen) -> None:
@@ -218,7 +220,7 @@ async def gzip_trailing_junk(reader: Reader, writer: Writer, request: Seen) -> N
 
 
 async def gzip_unlabelled(reader: Reader, writer: Writer, request: Seen) -> None:
-    """gzip bytes without a Content-Encoding, as some registries send them."""
+    """Gzip bytes without a Content-Encoding, as some registries send them."""
     reply = request.answer()
     headers = {key: value for key, value in reply.headers.items() if key != "content-encoding"}
     await _send(writer, replace(reply, headers=headers, body=_packed(reply)).whole())
@@ -246,7 +248,7 @@ async def unknown_encoding(reader: Reader, writer: Writer, request: Seen) -> Non
     await _send_coded(writer, reply, reply.body, coding="x-rot13")
 
 
-# --- right HTTP, wrong answer ---------------------------------------------------------------------------------
+# --- right HTTP, wrong answer ---------------------------------------------------------------------
 
 
 def body(data: bytes, content_type: str = "application/json", **headers: str) -> Script:
@@ -310,12 +312,12 @@ async def not_modified_unasked(reader: Reader, writer: Writer, request: Seen) ->
     await _send(writer, Reply(304, {"etag": '"never-asked"'}).whole())
 
 
-# --- the dial itself ------------------------------------------------------------------------------------------
+# --- the dial itself ------------------------------------------------------------------------------
 
 
 @contextmanager
 def unreachable() -> Iterator[str]:
-    """The URL of an address whose dial is swallowed: a listener with a full queue that nobody empties."""
+    """The URL of an address whose dial is swallowed: its queue is full and nobody empties it."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         fillers = [_dial(address) for _ in range(4)]

@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 
 def tarball(package_json: Document, files: dict[str, bytes]) -> bytes:
-    """The bytes `npm pack` would make: package/package.json first, then the files, the same at each call."""
+    """What `npm pack` would make: package.json first, then the files; the same at each call."""
     buffer = io.BytesIO()
     members = {"package.json": json.dumps(package_json, indent=2).encode(), **files}
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -77,11 +77,28 @@ def isoformat(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03}Z"
 
 
-ABBREVIATED_KEYS = (
-    "name version dependencies optionalDependencies devDependencies peerDependencies peerDependenciesMeta "
-    "acceptDependencies bundleDependencies bundledDependencies bin directories engines os cpu "
-    "hasInstallScript _hasShrinkwrap deprecated funding dist"
-).split()
+ABBREVIATED_KEYS = [
+    "name",
+    "version",
+    "dependencies",
+    "optionalDependencies",
+    "devDependencies",
+    "peerDependencies",
+    "peerDependenciesMeta",
+    "acceptDependencies",
+    "bundleDependencies",
+    "bundledDependencies",
+    "bin",
+    "directories",
+    "engines",
+    "os",
+    "cpu",
+    "hasInstallScript",
+    "_hasShrinkwrap",
+    "deprecated",
+    "funding",
+    "dist",
+]
 
 
 def abbreviated(document: Document) -> Document:

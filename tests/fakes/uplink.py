@@ -6,8 +6,9 @@
         ...
         assert uplink.count("/lodash") == 2
 
-What it holds is plain data that a test may edit: `packages` (full packuments as dicts), `tarballs` (bytes by path),
-`advisories`, `attestations`, `keys`, and the switches in `__init__`. Faults live in `tests.fakes.faults`.
+What it holds is plain data that a test may edit: `packages` (full packuments as dicts), `tarballs`
+(bytes by path), `advisories`, `attestations`, `keys`, and the switches in `__init__`. Faults live
+in `tests.fakes.faults`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class FakeUplink:
-    """One registry. The port stays the same over `stop` and `start`, so that an outage can be played."""
+    """One registry. The port survives `stop` and `start`, so that an outage can be played."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.packages: dict[str, dict[str, Any]] = {}
@@ -77,7 +78,7 @@ class FakeUplink:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening and cut every connection; the next dial is refused. May be called again."""
+        """Stop listening and cut every connection; the next dial is refused."""
         if self._server is None:
             return
         server, self._server = self._server, None
@@ -105,7 +106,7 @@ class FakeUplink:
     def open_connections(self) -> int:
         return len(self._connections)
 
-    # --- what it publishes ------------------------------------------------------------------------------------
+    # --- what it publishes ------------------------------------------------------------------------
 
     def publish(
         self,
@@ -121,8 +122,9 @@ class FakeUplink:
     ) -> bytes:
         """Add a version with a real tarball; returns the tarball's bytes.
 
-        `tarball_url` is what dist.tarball says: an absolute URL (served here under its path as well), or a path of
-        ours. `tag=None` sets no dist-tag. Other keywords are fields of the manifest, e.g. `dependencies={...}`.
+        `tarball_url` is what dist.tarball says: an absolute URL (served here under its path as
+        well), or a path of ours. `tag=None` sets no dist-tag. Other keywords are fields of the
+        manifest, e.g. `dependencies={...}`.
         """
         manifest = {"name": name, "version": version, **manifest_fields}
         data = packing.tarball(manifest, files or {}) if tarball is None else tarball
@@ -135,13 +137,14 @@ class FakeUplink:
         packing.add(self.packages, entry, tag=tag, published_at=published_at)
         return data
 
-    # --- what it is told to do wrong --------------------------------------------------------------------------
+    # --- what it is told to do wrong --------------------------------------------------------------
 
     def script(self, where: str | Predicate, *scripts: Script, forever: bool = False) -> None:
-        """Queue behaviours for the next requests to a path (raw or decoded, no query), or that a predicate takes.
+        """Queue behaviours for the next requests to a path, or that a predicate takes.
 
-        Each script is used once, in order, then the registry answers again. With `forever` the (one) script stays
-        until `clear_scripts`; queued ones come first.
+        A path is raw or decoded, without the query. Each script is used once, in order, then the
+        registry answers again. With `forever` the (one) script stays until `clear_scripts`; queued
+        ones come first.
         """
         predicate = where if callable(where) else _path_is(where)
         if forever:
@@ -160,7 +163,7 @@ class FakeUplink:
     def resume(self) -> None:
         self._released.set()
 
-    # --- what it has seen -------------------------------------------------------------------------------------
+    # --- what it has seen -------------------------------------------------------------------------
 
     def count(self, path_prefix: str = "/") -> int:
         """How many requests had a path (raw or decoded) that begins so."""
@@ -171,11 +174,11 @@ class FakeUplink:
         return [request for request in self.requests if request.decoded_path.startswith(prefix)]
 
     async def wait_for(self, requests: int, path_prefix: str = "/") -> None:
-        """Return when that many requests to the prefix have come, paused or not. Five seconds at most."""
+        """Return when that many requests to the prefix have come, paused or not; 5 s at most."""
         async with asyncio.timeout(5), self._arrived:
             await self._arrived.wait_for(lambda: self.count(path_prefix) >= requests)
 
-    # --- connections ------------------------------------------------------------------------------------------
+    # --- connections ------------------------------------------------------------------------------
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""The fake is judged first: what it says must be what a registry says, or every other test means little."""
+"""The fake is judged first: it must say what a registry says, or every other test means little."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ async def test_a_published_version_can_be_installed() -> None:
         data = body_of(await ask(uplink, dist["tarball"].removeprefix(uplink.url)))
 
     assert packing.sri(data) == dist["integrity"]
-    assert tarfile.open(fileobj=BytesIO(data)).getnames() == [
-        "package/package.json",
-        "package/index.js",
-    ]
+    with tarfile.open(fileobj=BytesIO(data)) as archive:
+        assert archive.getnames() == [
+            "package/package.json",
+            "package/index.js",
+        ]
 
 
 async def test_accept_picks_the_form() -> None:
@@ -119,7 +120,7 @@ async def test_scripts_come_once_and_in_order() -> None:
 
 
 async def test_stop_and_start_play_an_outage() -> None:
-    """A stopped uplink refuses; a started one is back at the same address with the same packages."""
+    """A stopped uplink refuses; a started one is back at its address with its packages."""
     async with FakeUplink() as uplink:
         uplink.publish("a", "1.0.0")
         await uplink.stop()
@@ -192,7 +193,7 @@ FINITE = [
 
 @pytest.mark.parametrize("fault", FINITE, ids=lambda fault: fault.__name__)
 async def test_every_fault_differs_from_the_true_answer(fault: Script) -> None:
-    """No shape is a well-formed 200 with the true bytes and their length, except those that only change framing."""
+    """No shape is the true answer, byte for byte."""
     async with FakeUplink() as uplink:
         uplink.publish("a", "1.0.0")
         truth = await ask(uplink, "/a")
