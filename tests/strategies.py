@@ -11,9 +11,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from proxy.npm.names import PackageName
+
+# No deadline per example: on a busy machine one slow example says nothing about the code.
+settings.register_profile("packhouse", deadline=None, max_examples=60)
+settings.load_profile("packhouse")
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LEGACY = _LETTERS + "ABCXYZ-_.!~*'()"
@@ -73,7 +78,7 @@ def json_values() -> st.SearchStrategy[str]:
             st.lists(inner, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")
             | st.dictionaries(keys, inner, max_size=3).flatmap(objects)
         ),
-        max_leaves=6,
+        max_leaves=4,
     )
 
 
@@ -111,7 +116,7 @@ class Sample:
 def packuments(draw: st.DrawFn) -> Sample:
     """A full packument with unknown fields, in any order of keys."""
     name = draw(package_names())
-    listed = draw(st.lists(versions(), min_size=1, max_size=4, unique=True))
+    listed = draw(st.lists(versions(), min_size=1, max_size=3, unique=True))
     held = {version: draw(manifests(name, version)) for version in listed}
     fields = {
         "_id": json.dumps(name.full),
