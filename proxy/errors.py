@@ -7,6 +7,7 @@ made of the same error. `str(error)` is the sentence a person reads in npm's out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -158,7 +159,11 @@ class StorageCorrupt(RegistryError):
 
 
 class ConfigError(RegistryError):
-    """The configuration cannot be used. Facts: problems (a list of sentences)."""
+    """The configuration cannot be used. Facts: problems, each a sentence."""
 
     code = "E_CONFIG"
     template = "{problems}"
+
+    def __init__(self, *, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(problems="\n".join(problems))

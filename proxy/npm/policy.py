@@ -18,6 +18,7 @@ fall-through is how a public package takes the place of a private one of the sam
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -144,6 +145,7 @@ class Flaw:
 
     rule: int | None
     reason: str
+    is_about_origin: bool = False  # and not about what the rule matches
 
 
 def check(rules: Rules, uplinks: Sequence[str]) -> list[Flaw]:
@@ -165,7 +167,10 @@ def _unknown_uplinks(rules: Rules, uplinks: Sequence[str]) -> Iterator[Flaw]:
     known = ", ".join([HOSTED_WORD, *uplinks])
     for index, rule in enumerate(rules.rules):
         if rule.origin.uplink is not None and rule.origin.uplink not in uplinks:
-            yield Flaw(index, f'there is no uplink called "{rule.origin}"; possible: {known}')
+            near = difflib.get_close_matches(rule.origin.uplink, [HOSTED_WORD, *uplinks], n=1)
+            advice = f"did you mean {near[0]}?" if near else f"possible: {known}"
+            reason = f'there is no uplink called "{rule.origin}"; {advice}'
+            yield Flaw(index, reason, is_about_origin=True)
 
 
 def _impossible_patterns(rules: Rules) -> Iterator[Flaw]:
@@ -212,7 +217,7 @@ def _hidden_by(
 ) -> Iterator[Flaw]:
     """At most one flaw: the first of the patterns before this one that leaves nothing to it."""
     for earlier, other in seen:
-        place = "in this rule" if earlier == index else f"in rule {earlier + 1}"
+        place = "in this rule" if earlier == index else f"in rules.{earlier}"
         if other == pattern:
             fate = f'stands twice; {place} it goes to "{rules.rules[earlier].origin}" already'
             yield Flaw(index, f'"{pattern}" {fate}')

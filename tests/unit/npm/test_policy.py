@@ -170,11 +170,17 @@ def test_no_rules_are_sound() -> None:
 
 def test_an_unknown_uplink_is_a_flaw() -> None:
     """A rule may only name uplinks that exist; the flaw lists them and carries the rule's index."""
-    flaws = policy.check(rules(("@acme/*", "hosted"), ("*", "nmp")), ["npm"])
+    flaws = policy.check(rules(("@acme/*", "hosted"), ("*", "elsewhere")), ["npm"])
 
-    assert flaws == [
-        policy.Flaw(1, 'there is no uplink called "nmp"; possible: hosted, npm'),
-    ]
+    reason = 'there is no uplink called "elsewhere"; possible: hosted, npm'
+    assert flaws == [policy.Flaw(1, reason, is_about_origin=True)]
+
+
+def test_a_misspelt_uplink_is_named() -> None:
+    """Where an uplink of nearly that name exists, the flaw says so."""
+    found = reasons(rules(("*", "nmp")), "npm", "other")
+
+    assert found == ['there is no uplink called "nmp"; did you mean npm?']
 
 
 def test_a_rule_without_patterns_is_a_flaw() -> None:
@@ -186,7 +192,7 @@ def test_a_pattern_below_a_wider_one_is_a_flaw() -> None:
     """A pattern that an earlier rule leaves nothing to is reported with what hides it."""
     (found,) = reasons(rules(("@acme/*", "hosted"), ("@acme/ui", "npm"), ("*", "npm")), "npm")
 
-    assert found.startswith('"@acme/ui" never applies: "@acme/*" in rule 1 takes all of them')
+    assert found.startswith('"@acme/ui" never applies: "@acme/*" in rules.0 takes all of them')
 
 
 def test_rules_below_everything_are_flaws() -> None:
@@ -199,7 +205,7 @@ def test_a_pattern_that_stands_twice_is_a_flaw(second: str) -> None:
     """The same pattern in two rules is ambiguous to its reader, whatever its origins."""
     found = reasons(rules(("@acme/*", "hosted"), ("@acme/*", second), ("*", "npm")), "npm")
 
-    assert found == ['"@acme/*" stands twice; in rule 1 it goes to "hosted" already']
+    assert found == ['"@acme/*" stands twice; in rules.0 it goes to "hosted" already']
 
 
 def test_a_pattern_that_stands_twice_in_one_rule_is_a_flaw() -> None:
