@@ -1,0 +1,98 @@
+"""Every client installs a real project through us: cold, warm, and with the uplink switched off."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients import project
+from tests.clients.clients import Berry, Bun, Client, Npm, Outcome, Pnpm, Yarn1
+from tests.clients.server import free_port, serving
+
+# They share a filled mirror, so they share a worker; several hundred packages take their time.
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.xdist_group("clients"),
+    pytest.mark.timeout(400),
+]
+
+NEWEST = [Npm("12"), Pnpm("12"), Yarn1(), Berry(), Bun()]
+OLDER = [Npm("10"), Npm("11"), Pnpm("10"), Pnpm("11")]
+RESOLVERS = [Npm("11"), Pnpm("12"), Bun()]
+
+
+def named(client: Client) -> str:
+    """Name a test after the client it runs."""
+    return client.name
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """Yield a folder that is emptied at once: each install leaves some hundred megabytes."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a data folder that clients with and without a lockfile have filled."""
+    place = tmp_path_factory.mktemp("filled")
+    with serving(place / "data") as registry:
+        for client in RESOLVERS:
+            succeed(client, place / client.name, registry, locked=False)
+        succeed(NEWEST[0], place / "locked", registry, locked=True)
+    yield place / "data"
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("client", NEWEST, ids=named)
+def test_cold(client: Client, place: Path) -> None:
+    """A lockfile installs completely through a server that has never seen any of it."""
+    with serving(place / "data") as registry:
+        succeed(client, place / "app", registry, locked=True)
+
+
+@pytest.mark.parametrize("client", [*NEWEST, *OLDER], ids=named)
+def test_warm(client: Client, place: Path, filled: Path) -> None:
+    """A lockfile installs completely for a client with empty caches from what another one left."""
+    with serving(filled) as registry:
+        succeed(client, place / "app", registry, locked=True)
+
+
+@pytest.mark.parametrize("client", NEWEST, ids=named)
+def test_away(client: Client, place: Path, filled: Path) -> None:
+    """A lockfile installs completely from stale copies while the uplink cannot be reached."""
+    with away(filled) as registry:
+        succeed(client, place / "app", registry, locked=True)
+
+
+@pytest.mark.parametrize("client", RESOLVERS, ids=named)
+def test_resolve_away(client: Client, place: Path, filled: Path) -> None:
+    """Versions are chosen without a lockfile from stale copies while the uplink is away."""
+    with away(filled) as registry:
+        succeed(client, place / "app", registry, locked=False)
+
+
+def away(data: Path):
+    """Serve `data` with nobody at the uplink's address; every copy is stale after a second."""
+    uplink = f"http://127.0.0.1:{free_port()}/"
+    return serving(data, "--uplink", uplink, settings={"CACHE_MAX_AGE": "1s"})
+
+
+def succeed(client: Client, place: Path, registry: str, *, locked: bool) -> None:
+    """Install the app with empty caches, and check that nothing is missing from node_modules."""
+    app = project.copy(place / "app", client, registry, locked=locked)
+    outcome = client.install(app, registry, place / "cache", frozen=locked)
+    assert outcome.exit_code == 0, str(outcome)
+    assert project.missing(client, app) == []
+    check(client, app, place / "cache")
+
+
+def check(client: Client, app: Path, cache: Path) -> None:
+    """Have npm itself say whether its node_modules is whole."""
+    if isinstance(client, Npm):
+        outcome: Outcome = client.ls(app, cache)
+        assert outcome.exit_code == 0, str(outcome)
