@@ -1,8 +1,9 @@
 """What the stories may ask of storage: the protocols, and the records they exchange.
 
-Three places to keep things. `Index`: small facts that must survive. `Blobs`: immutable bytes by digest. `Cache`
-(one class, in cache.py): derived bytes that may vanish at any moment. `Leases` keep two processes of one node from
-doing the same work at once. Instants are aware UTC datetimes; sizes are bytes.
+Three places to keep things. `Index`: small facts that must survive. `Blobs`: immutable bytes by
+digest. `Cache` (one class, in cache.py): derived bytes that may vanish at any moment. `Leases` keep
+two processes of one node from doing the same work at once. Instants are aware UTC datetimes; sizes
+are bytes.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from proxy.npm.forms import Form
 class PackumentRecord:
     """What one uplink said of one package when asked for one form, and when.
 
-    `form` is the form that was asked for, `body_form` the form that came. `digest` names the stored body (a blob of
-    gzip bytes); `revision` names its content (hex, of the identity bytes) and is what every derived thing is keyed
-    by. `etag` and `last_modified` are the uplink's validators, as it wrote them. `missing_since` is the first of the
-    404s that have come since the body did.
+    `form` is the form that was asked for, `body_form` the form that came. `digest` names the stored
+    body (a blob of gzip bytes); `revision` names its content (hex, of the identity bytes) and is
+    what every derived thing is keyed by. `size_bytes` is the size of that blob. `etag` and
+    `last_modified` are the uplink's validators, as it wrote them. `missing_since` is the first of
+    the 404s that have come since the body did.
     """
 
     uplink: str
@@ -44,7 +46,10 @@ class PackumentRecord:
 
 @dataclass(frozen=True, slots=True)
 class TarballRecord:
-    """One tarball we hold. `digest` is the sha512 (hex) of its bytes; `uplink` is where it came from."""
+    """One tarball we hold.
+
+    `digest` is the sha512 (hex) of its bytes; `uplink` is where it came from.
+    """
 
     uplink: str
     name: str
@@ -67,22 +72,34 @@ class Usage:
 
 
 class Index(Protocol):
-    """Small facts that survive. Reads are cheap enough for the event loop; writes are on disk when they return."""
+    """Small facts that survive.
+
+    Reads are cheap enough for the event loop; writes are on disk when they return.
+    """
 
     async def packument(self, uplink: str, name: str, form: Form) -> PackumentRecord | None: ...
 
     async def put_packument(self, record: PackumentRecord) -> None:
-        """Insert or replace. A new `revision` of a known (uplink, name, form) adds `name` to the change log."""
+        """Insert or replace.
+
+        A new `revision` of a known (uplink, name, form) adds `name` to the change log.
+        """
 
     async def drop_packuments(self, name: str, uplink: str | None = None) -> Sequence[str]:
-        """Forget every form of `name`; adds to the change log. Returns digests no record names any more."""
+        """Forget every form of `name`; adds to the change log.
+
+        Returns digests no record names any more.
+        """
 
     async def tarball(self, name: str, file: str) -> TarballRecord | None: ...
 
     async def put_tarball(self, record: TarballRecord) -> None: ...
 
     async def drop_tarball(self, name: str, file: str) -> str | None:
-        """Forget one tarball; adds to the change log. Returns its digest if no record names it any more."""
+        """Forget one tarball; adds to the change log.
+
+        Returns its digest if no record names it any more.
+        """
 
     async def tarballs(self, name: str) -> Sequence[TarballRecord]: ...
 
@@ -99,10 +116,15 @@ class Index(Protocol):
     async def is_referenced(self, digest: str) -> bool: ...
 
     def revision(self) -> int:
-        """A number that differs from the last one if another connection or process has committed. Costs microseconds."""
+        """A number that differs from the last one if anybody has committed. Costs microseconds."""
 
     async def changes(self, since: int) -> tuple[int, Sequence[str]]:
-        """(latest sequence number, names changed after `since`). `changes(-1)` gives the latest number and no names."""
+        """(latest sequence number, names changed after `since`).
+
+        `changes(-1)` gives the latest number and no names. Where the log does not reach back to
+        `since` (only its last 10,000 rows are kept, and a new file begins elsewhere) the names are
+        `["*"]`: everything may have changed.
+        """
 
     async def check(self) -> None:
         """Raise StorageAway unless a row can be read and written now."""
@@ -120,7 +142,10 @@ class Blob(Protocol):
 
 
 class Incoming(Protocol):
-    """A file that is being written and is not a blob yet. Others may read it as it grows (Blobs.growing)."""
+    """A file that is being written and is not a blob yet; others read it as it grows.
+
+    A write or commit that fails leaves no file. One task writes, any number may read.
+    """
 
     @property
     def path(self) -> Path: ...
@@ -133,10 +158,17 @@ class Incoming(Protocol):
     async def read(self, offset: int, length: int) -> bytes: ...
 
     async def commit(self, digest: str) -> None:
-        """Sync, then rename to its place under `digest`; a blob that is there already stays. Readers keep reading."""
+        """Sync, then rename to its place under `digest`; readers keep reading.
+
+        A blob of the same size that is there already stays; one of another size is damaged and is
+        replaced. Whatever is in the file is committed, whoever wrote it there by its `path`.
+        """
 
     async def discard(self) -> None:
-        """Forget it; may be called again, and after commit, without effect."""
+        """Forget it, or after a commit only let go of it; what is in flight is read to the end.
+
+        May be called again. Reading and writing raise StorageAway from now on.
+        """
 
 
 class Blobs(Protocol):
@@ -145,8 +177,11 @@ class Blobs(Protocol):
     async def create(self, key: str, total_bytes: int | None = None) -> Incoming:
         """Start a file others can find by `key` (any string) while it grows."""
 
-    async def growing(self, key: str) -> tuple[Blob, int] | None:
-        """Another process's incoming file for `key` and its announced total, or None. Its blob's size grows."""
+    async def growing(self, key: str) -> tuple[Blob, int | None] | None:
+        """The incoming file that a living process writes for `key`, and its announced total.
+
+        None if there is no such file. Its blob's `size_bytes` grows; whoever opens it closes it.
+        """
 
     async def put(self, data: bytes, digest: str) -> None: ...
 
@@ -168,12 +203,21 @@ class Blobs(Protocol):
 
 
 class Leases(Protocol):
-    """Keeps two processes from doing the same work. A lease ends with its process, however that dies."""
+    """Keeps two processes from doing the same work.
+
+    A lease ends with its process, however that dies.
+    """
 
     def hold(self, key: str) -> AbstractAsyncContextManager[bool]:
-        """Wait for `key`, then hold it until the block ends. Yields True if it was free at once, False if it was waited for."""
+        """Wait for `key`, then hold it until the block ends.
+
+        Yields True if it was free at once, False if it was waited for.
+        """
 
     async def try_acquire(self, key: str) -> bool:
-        """Take `key` if it is free. Within one process the caller sees to it that a key is taken once at a time."""
+        """Take `key` if it is free.
+
+        Within one process the caller sees to it that a key is taken once at a time.
+        """
 
     async def release(self, key: str) -> None: ...

@@ -1,16 +1,21 @@
-"""Index and Blobs in dicts: what the storage protocols mean, without a disk.
+"""Index, Blobs and Leases in dicts: what the storage protocols mean, without a disk.
 
-They pass the same suites as the real ones (tests/contract), so a story tested on them is tested on what it will meet.
+They pass the same suites as the real ones (tests/contract): a story that is tested on them is
+tested on what it will meet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
-from proxy.errors import StorageAway
+from proxy.errors import StorageAway, StorageFull
 from proxy.npm.forms import Form
 from proxy.storage.base import PackumentRecord, TarballRecord, Usage
 
@@ -139,3 +144,178 @@ class MemoryIndex:
 
 def _is_of(record: PackumentRecord, name: str, uplink: str | None) -> bool:
     return record.name == name and uplink in {None, record.uplink}
+
+
+class MemoryBlobs:
+    """Blobs in a dict. `is_full = True` plays a full disk for what is written from then on."""
+
+    def __init__(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.is_full = False
+        self._clock = clock
+        self._blobs: dict[str, tuple[bytes, datetime]] = {}
+        self._incoming: dict[str, list[MemoryIncoming]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def create(self, key: str, total_bytes: int | None = None) -> MemoryIncoming:
+        incoming = MemoryIncoming(self, key, total_bytes)
+        self._incoming.setdefault(key, []).append(incoming)
+        return incoming
+
+    async def growing(self, key: str) -> tuple[MemoryBlob, int | None] | None:
+        if not self._incoming.get(key):
+            return None
+        newest = self._incoming[key][-1]
+        return MemoryBlob(newest.data), newest.total_bytes
+
+    async def put(self, data: bytes, digest: str) -> None:
+        self.room()
+        self.settle(_checked(digest), data)
+
+    async def open(self, digest: str, size_bytes: int | None = None) -> MemoryBlob | None:
+        found = self._blobs.get(_checked(digest))
+        if found is None or size_bytes not in {None, len(found[0])}:
+            return None
+        return MemoryBlob(bytearray(found[0]))
+
+    async def delete(self, digest: str) -> bool:
+        return self._blobs.pop(_checked(digest), None) is not None
+
+    async def digests(self) -> AsyncIterator[tuple[str, int, datetime]]:
+        for digest, (data, modified_at) in sorted(self._blobs.items()):
+            yield digest, len(data), modified_at
+
+    async def sweep_incoming(self, older_than: datetime) -> int:
+        return 0  # what is in memory dies with its writer
+
+    async def free_bytes(self) -> int:
+        return 0 if self.is_full else 1 << 40
+
+    async def check(self) -> None:
+        self.room()
+
+    def room(self) -> None:
+        """Raise StorageFull if the disk is to be full."""
+        if self.is_full:
+            raise StorageFull(reason="no space left in memory")
+
+    def settle(self, digest: str, data: bytes) -> None:
+        """Keep `data`, unless a blob of that size is there."""
+        before = self._blobs.get(digest)
+        kept = before[0] if before and len(before[0]) == len(data) else data
+        self._blobs[digest] = (kept, self._clock())
+
+    def forget(self, incoming: MemoryIncoming) -> None:
+        """Take an incoming file out of what others find."""
+        held = self._incoming.get(incoming.key, [])
+        if incoming in held:
+            held.remove(incoming)
+
+
+class MemoryBlob:
+    """A view of bytes that may still grow."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = data
+        self._is_open = True
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._data)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if not self._is_open:
+            raise StorageAway(reason="the file was closed while it was in use")
+        return bytes(self._data[offset : offset + length])
+
+    async def close(self) -> None:
+        self._is_open = False
+
+
+class MemoryIncoming:
+    """An unfinished blob."""
+
+    def __init__(self, blobs: MemoryBlobs, key: str, total_bytes: int | None) -> None:
+        self.key = key
+        self.data = bytearray()
+        self.total_bytes = total_bytes
+        self._blobs = blobs
+        self._is_open = True
+
+    @property
+    def path(self) -> Path:
+        return Path("nowhere") / self.key
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    async def write(self, chunk: bytes) -> None:
+        self._alive()
+        self.data += chunk
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if not self._is_open:
+            raise StorageAway(reason="the file was closed while it was in use")
+        return bytes(self.data[offset : offset + length])
+
+    async def commit(self, digest: str) -> None:
+        place = _checked(digest)
+        self._alive()
+        self._blobs.settle(place, bytes(self.data))
+        self._blobs.forget(self)
+
+    async def discard(self) -> None:
+        self._is_open = False
+        self._blobs.forget(self)
+
+    def _alive(self) -> None:
+        if not self._is_open:
+            raise StorageAway(reason="the file was closed while it was in use")
+        try:
+            self._blobs.room()
+        except StorageFull:
+            self._is_open = False
+            self._blobs.forget(self)
+            raise
+
+
+class MemoryLeases:
+    """Leases of one process: enough for stories that run in one."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[bool]:
+        was_free = await self.try_acquire(key)
+        is_held = was_free
+        while not is_held:
+            if (holder := self._held.get(key)) is not None:
+                await holder.wait()
+            is_held = await self.try_acquire(key)
+        try:
+            yield was_free
+        finally:
+            await self.release(key)
+
+    async def try_acquire(self, key: str) -> bool:
+        if key in self._held:
+            return False
+        self._held[key] = asyncio.Event()
+        return True
+
+    async def release(self, key: str) -> None:
+        released = self._held.pop(key, None)
+        if released is not None:
+            released.set()
+
+
+def _checked(digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{16,128}", digest):
+        raise ValueError(f"not a digest in lower-case hex: {digest[:150]!r}")
+    return digest
