@@ -34,7 +34,7 @@ __all__ = [
 # An abbreviated document has `modified` at its top, where a full one has `time.modified`, and none
 # of these. `time` decides nothing: a poor uplink's full document has one without `created`, and
 # registries like us add a complete one to the abbreviated form.
-_FULL_ONLY = frozenset({"_id", "_rev", "readme", "maintainers", "description", "license"})
+_FULL_ONLY = frozenset({"_id", "_rev", "readme", "maintainers"})
 _CLEANED = re.compile(r"^[=v\s]+")
 _BUILD = re.compile(r"\+.*$", re.DOTALL)
 

@@ -114,6 +114,10 @@ def test_other_bytes_do_not_pass(data):
         (rb'"\ud83d\n\u0041"', rb'"\ufffd\n\u0041"'),
         (rb'"\\ud83d"', rb'"\\ud83d"'),
         (rb'"\\\ud83d"', rb'"\\\ufffd"'),
+        (rb'"\\\\ud83d"', rb'"\\\\ud83d"'),
+        (rb'"\ude00\ud83d"', rb'"\ufffd\ufffd"'),
+        (rb'"\ud83d\ude00\ude00"', rb'"\ud83d\ude00\ufffd"'),
+        (b'"\0\\ud83d"', b'"\0\\ud83d"'),
     ],
 )
 def test_half_a_surrogate_pair_is_mended(data, mended):
