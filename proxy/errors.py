@@ -167,3 +167,4 @@ class ConfigError(RegistryError):
     def __init__(self, *, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(problems="\n".join(problems))
+        self.facts = {"problems": list(problems)}

@@ -8,7 +8,7 @@ everything that is wrong; `npmrc` finds the registry that npm on this machine as
 from __future__ import annotations
 
 from proxy.config.loader import load, problems
-from proxy.config.npmrc import Found, find_registry, run_npm
+from proxy.config.npmrc import Found, find_here, find_registry
 from proxy.config.settings import (
     Cache,
     Config,
@@ -34,8 +34,8 @@ __all__ = [
     "Storage",
     "Uplink",
     "describe",
+    "find_here",
     "find_registry",
     "load",
     "problems",
-    "run_npm",
 ]

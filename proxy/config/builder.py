@@ -57,10 +57,9 @@ class _Builder:
         for row in settings_of(table):
             name = f"{prefix}.{row.name}"
             given = self._given.get(name)
-            if given is None or _is_blank(given.value):
-                continue
             try:
-                read[row.attribute] = _read(row, given)
+                if given is not None:
+                    read[row.attribute] = _read(row, given)
             except values.Unfit as error:
                 self._problem(name, str(error))
         return read
@@ -84,7 +83,7 @@ class _Builder:
         self._check_credentials(prefix, read)
         if "url" in read:
             return Uplink(name=uplink, **read)
-        if f"{prefix}.url" not in self._given or _is_blank(self._given[f"{prefix}.url"].value):
+        if f"{prefix}.url" not in self._given:
             first = next(name for name in self._given if name.startswith(f"{prefix}."))
             self.problems.append(f"{self._given[first].place}: {prefix} has no url")
         return None
@@ -133,11 +132,6 @@ def _read(row: Setting, given: Given) -> Any:
     """The typed value; a relative path counts from where it was written."""
     value = row.kind.read(given.value)
     return given.folder / value if isinstance(value, Path) else value
-
-
-def _is_blank(value: object) -> bool:
-    """Whether a text says that the setting is not set."""
-    return isinstance(value, str) and not value.strip()
 
 
 def _data_folder(file: Path | None, environ: Mapping[str, str]) -> Path:

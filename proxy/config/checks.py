@@ -68,8 +68,10 @@ def _open_file(config: Config, file: Path) -> Iterator[str]:
     """A warning if anybody on this machine may read a secret in the configuration file."""
     secrets = [
         name
-        for name, place in config.places.items()
-        if name.rpartition(".")[2] in _SECRETS and place.startswith(f"{file}:")
+        for uplink in config.uplinks
+        for key in _SECRETS
+        if getattr(uplink, key)
+        and config.places.get(name := f"{UPLINKS}.{uplink.name}.{key}", "").startswith(f"{file}:")
     ]
     if secrets and file.stat().st_mode & stat.S_IROTH:
         names = ", ".join(secrets)

@@ -35,6 +35,7 @@ def load(
     find_registry: FindRegistry,
     overrides: Mapping[str, object] | None = None,
     cwd: Path | None = None,
+    needs_uplink: bool = True,
 ) -> Config:
     """The configuration; raises ConfigError with every problem of every source.
 
@@ -44,12 +45,14 @@ def load(
         find_registry: asked only if the usual uplink has no address and some name needs one.
         overrides: dotted name to value, from the command line (see `sources.read_overrides`).
         cwd: what paths outside the file count from.
+        needs_uplink: False for work on the data folder alone, which asks nobody.
     """
     folder = cwd or Path.cwd()
     if file is None and environ.get(names.FILE_VARIABLE):
         file = folder / environ[names.FILE_VARIABLE]
     source, warnings = _gather(file, environ, overrides or {}, folder)
-    source = _discover(source, find_registry, file, folder)
+    if needs_uplink:
+        source = _discover(source, find_registry, file, folder)
     config, unfit = build(source.given, environ=environ, file=file)
     found = checks.check(config, file)
     if every := [*source.problems, *unfit, *found.problems]:

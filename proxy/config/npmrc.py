@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import shutil
 import subprocess
@@ -52,6 +53,11 @@ def find_registry(
     if url := _url(run_npm()):
         return _found(url, "npm config get registry", layers)
     return None
+
+
+def find_here() -> Found | None:
+    """What npm would ask in this process's environment and working folder."""
+    return find_registry(environ=os.environ, home=Path.home(), cwd=Path.cwd(), run_npm=run_npm)
 
 
 def run_npm() -> str | None:

@@ -34,6 +34,11 @@ class Given:
         return f"{self.place}: {reason}" if is_told else f"{self.place}: {name}: {reason}"
 
 
+def is_blank(value: object) -> bool:
+    """Whether a text says that its setting is not set."""
+    return isinstance(value, str) and not value.strip()
+
+
 @dataclass(slots=True)
 class Source:
     """What one source gave, by dotted name, and what is wrong with its names."""
@@ -112,10 +117,10 @@ class _FileReader:
 
     def _table(self, path: positions.Path, table: object, known: Iterable[str]) -> None:
         for key, value in self._entries(path, table):
-            if key in known:
-                self._source.given[names.dotted((*path, key))] = self._given((*path, key), value)
-            else:
+            if key not in known:
                 self._unknown((*path, key))
+            elif path[0] == RULES or not is_blank(value):
+                self._source.given[names.dotted((*path, key))] = self._given((*path, key), value)
 
     def _entries(self, path: positions.Path, table: object) -> Iterable[tuple[str, object]]:
         if isinstance(table, dict):
@@ -146,7 +151,7 @@ def read_environment(environ: Mapping[str, str], folder: Path, uplinks: Iterable
     known = sorted(uplinks)
     for variable in sorted(environ):
         text = environ[variable]
-        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE or not text.strip():
+        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE or is_blank(text):
             continue
         given = Given(text, variable, folder)
         if variable == f"{PREFIX}RULES":
@@ -194,7 +199,7 @@ def read_overrides(overrides: Mapping[str, object], folder: Path, uplinks: Itera
     source = Source()
     known = sorted(uplinks)
     for name, value in overrides.items():
-        if value is None:
+        if value is None or is_blank(value):
             continue
         given = Given(value, names.FLAGS.get(name, name), folder)
         if name != "uplink":
