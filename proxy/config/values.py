@@ -54,12 +54,12 @@ class Kind(Generic[T]):
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _SIZES = {"B": 1, **_BINARY, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZES_BY_LOWER = {unit.lower(): factor for unit, factor in _SIZES.items()}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([A-Za-z]*)")
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,6})?) ?([A-Za-z]*)")
 _LARGEST_SIZE = 2**63 - 1  # what SQLite and a file offset can hold
 
 _TIMES = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(ms|[wdhms])")
-_LONGEST_TIME = timedelta(days=36_500)
+_TIME = re.compile(r"(\d{1,15}(?:\.\d{1,3})?) ?(ms|[wdhms])")
+_LONGEST_TIME_SECONDS = 36_500 * _TIMES["d"]
 FOREVER = "forever"
 
 
@@ -93,10 +93,10 @@ def read_time(value: object) -> timedelta:
         return timedelta()
     if not parts or _TIME.sub("", text).strip():
         raise Unfit(f"{_quoted(value)} {advice}")
-    length = timedelta(seconds=sum(float(number) * _TIMES[unit] for number, unit in parts))
-    if length > _LONGEST_TIME:
+    seconds = sum(float(number) * _TIMES[unit] for number, unit in parts)
+    if seconds > _LONGEST_TIME_SECONDS:
         raise Unfit(f"{_quoted(value)} is longer than a hundred years")
-    return length
+    return timedelta(seconds=seconds)
 
 
 def read_some_time(value: object) -> timedelta:
