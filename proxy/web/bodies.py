@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 # one look at the loop.
 PIECE_BYTES = 256 * 1024
 PATIENCE = timedelta(seconds=60)
-# A request body comes within this time or not at all: no client's audit takes longer to upload.
-READING = timedelta(seconds=30)
+# A request body comes within this time or not at all; below the deadline of a handler.
+READING = timedelta(seconds=15)
 
 
 class Source(Protocol):

@@ -6,7 +6,6 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -14,6 +13,7 @@ from aiohttp import web
 
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
+from proxy.npm.policy import Rules
 from proxy.registry.answers import Document, Freshness, Tarball
 from proxy.web.addresses import Address
 from proxy.web.targets import Target
@@ -43,30 +43,44 @@ class Tarballs(Protocol):
         """The tarball; whoever gets it closes it."""
 
 
-class Search(Protocol):
-    """Text search; the keys of a query are npm's: text, size, from and more."""
-
-    async def search(self, query: Mapping[str, str]) -> bytes: ...
-
-
 class Audits(Protocol):
     """Security advisories. Bodies are JSON without content coding; answers are JSON."""
 
-    async def bulk(self, body: bytes) -> bytes: ...
+    async def bulk(self, body: bytes, request_id: str) -> bytes:
+        """Advisories for `{name: [version]}`."""
 
-    async def quick(self, body: bytes) -> bytes: ...
-
-    async def full(self, body: bytes) -> bytes: ...
+    async def tree(self, path: str, body: bytes, request_id: str) -> bytes:
+        """A quick or full audit; `path` is its address below the registry's root."""
 
 
 class Relay(Protocol):
-    """What is passed on from the uplink as it is.
+    """What is passed on from an uplink and remembered."""
 
-    Kinds and their parts: "keys" () · "attestations" (name, version) · "downloads" (point|range,
-    period, names).
-    """
+    async def keys(self, request_id: str) -> Document:
+        """The keys that `npm audit signatures` checks with."""
 
-    async def get(self, kind: str, *parts: str) -> bytes: ...
+    async def attestations(self, name: PackageName, version: str, request_id: str) -> Document:
+        """The provenance of one version."""
+
+    async def search(self, query: str, request_id: str) -> Document:
+        """Search results; `query` is a query string."""
+
+    async def downloads(self, path: str, request_id: str) -> Document:
+        """Download counts; `path` has no leading slash."""
+
+
+class Routing(Protocol):
+    """The rules in force."""
+
+    def replace(self, rules: Rules) -> None:
+        """Put other rules in force."""
+
+
+@dataclass(slots=True)
+class Drain:
+    """Whether this worker goes down: then every reply ends its connection, none is cut off."""
+
+    is_on: bool = False
 
 
 @dataclass(slots=True)
@@ -87,9 +101,10 @@ class Exchange:
 
 PACKUMENTS: web.AppKey[Packuments] = web.AppKey("packuments", Packuments)
 TARBALLS: web.AppKey[Tarballs] = web.AppKey("tarballs", Tarballs)
-SEARCH: web.AppKey[Search] = web.AppKey("search", Search)
 AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
+ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)
+DRAIN: web.AppKey[Drain] = web.AppKey("drain", Drain)
 
 EXCHANGE: web.RequestKey[Exchange] = web.RequestKey("exchange", Exchange)
 

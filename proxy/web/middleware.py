@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from aiohttp import web
@@ -21,9 +20,12 @@ from proxy import errors
 from proxy.web import bodies, replies
 from proxy.web.access_log import AccessLog, Entry
 from proxy.web.addresses import Address
-from proxy.web.keys import EXCHANGE, Exchange
+from proxy.web.deadlines import Deadlines
+from proxy.web.keys import EXCHANGE, Drain, Exchange
 from proxy.web.metrics import Metrics
-from proxy.web.targets import Unknown
+from proxy.web.targets import TarballFile, Unknown
+
+__all__ = ["DEADLINE", "WRITES", "Drain", "Handler", "Middleware", "guard"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,21 +43,21 @@ _SPOKEN = ((1, 0), (1, 1))
 _UNPAUSED_BYTES = 64 * 1024
 
 
-@dataclass(slots=True)
-class Drain:
-    """Whether this worker goes down: then every reply ends its connection, none is cut off."""
-
-    is_on: bool = False
-
-
-def guard(*, log: AccessLog | None, metrics: Metrics, drain: Drain) -> Middleware:
-    """The one middleware of the application."""
+def guard(
+    *,
+    log: AccessLog | None,
+    metrics: Metrics,
+    drain: Drain,
+    deadline: timedelta = DEADLINE,
+) -> Middleware:
+    """The one middleware of the application; `deadline` is for handlers, not for sending."""
+    deadlines = Deadlines(deadline)
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         exchange = request.get(EXCHANGE) or _unrouted(request)
-        reply = await _answer(request, handler, exchange)
+        reply = await _answer(request, handler, exchange, deadlines)
         reply.headers[_REQUEST_ID] = exchange.id
         if drain.is_on:
             reply.force_close()
@@ -73,12 +75,16 @@ def guard(*, log: AccessLog | None, metrics: Metrics, drain: Drain) -> Middlewar
     return guarded
 
 
-async def _answer(request: web.Request, handler: Handler, exchange: Exchange) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, handler: Handler, exchange: Exchange, deadlines: Deadlines
+) -> web.StreamResponse:
     try:
         if request.version not in _SPOKEN:
             raise errors.InvalidRequest(reason="HTTP/1.0 and HTTP/1.1 are understood here")
-        async with asyncio.timeout(DEADLINE.total_seconds()):
+        if isinstance(exchange.target, TarballFile):
+            # A big tarball on a slow line takes its time; its download watches the progress.
             return await handler(request)
+        return await deadlines.keep(handler(request))
     except errors.RegistryError as error:
         raised: errors.RegistryError | web.HTTPException = error
         if replies.status_of(error) == 500:
@@ -86,8 +92,7 @@ async def _answer(request: web.Request, handler: Handler, exchange: Exchange) ->
     except web.HTTPException as error:
         raised = error
     except TimeoutError:
-        reason = f"no answer within {DEADLINE.total_seconds():.0f} seconds"
-        raised = errors.UplinkTimeout(uplink="(any)", reason=reason)
+        raised = errors.UplinkTimeout(uplink="(any)", reason="no answer in time")
     except Exception:  # noqa: BLE001  # the one place where a bug becomes a 500
         _log.exception("a bug", extra={"request_id": exchange.id, "path": request.raw_path})
         raised = errors.RegistryError()

@@ -49,6 +49,21 @@ async def refuse_publishing(request: web.Request) -> NoReturn:
     raise PublishingNotEnabled(method=request.method, allowed="GET, HEAD")
 
 
+async def refuse_method(request: web.Request) -> NoReturn:
+    """Say which methods there are."""
+    raise errors.MethodNotAllowed(method=request.method, allowed=request.match_info["allowed"])
+
+
+async def refuse_target(request: web.Request) -> NoReturn:
+    """Say that there is nothing, and why."""
+    target = request[EXCHANGE].target
+    if not isinstance(target, Unknown):
+        raise errors.NotFound(reason="there is nothing at this address")
+    if target.name is not None:
+        raise errors.InvalidName(name=target.name, reason=target.reason)
+    raise errors.NotFound(reason=target.reason)
+
+
 _KINDS: Mapping[str, type[Target]] = {
     "/": Root,
     "/{package}": Packument,
@@ -66,8 +81,8 @@ TABLE = (
     Row("PUT", "/-/package/{package}/dist-tags/{tag}", refuse_publishing),
     Row("DELETE", "/-/package/{package}/dist-tags/{tag}", refuse_publishing),
     Row("POST", "/-/npm/v1/security/advisories/bulk", audits.post_bulk),
-    Row("POST", "/-/npm/v1/security/audits/quick", audits.post_quick),
-    Row("POST", "/-/npm/v1/security/audits", audits.post_full),
+    Row("POST", "/-/npm/v1/security/audits/quick", audits.post_tree),
+    Row("POST", "/-/npm/v1/security/audits", audits.post_tree),
     Row("GET", "/-/npm/v1/keys", relay.get_keys),
     Row("GET", "/-/npm/v1/attestations/{package}", relay.get_attestations),
     Row("GET", "/downloads/{kind}/{period}/{package}", relay.get_downloads),
@@ -104,14 +119,14 @@ class Table:
         if isinstance(target, Api):
             return self._find_api(method, target.pieces)
         if isinstance(target, Unknown):
-            return _nothing(target) if method not in WRITES else _REFUSED
+            return _NOTHING if method not in WRITES else _REFUSED
         rows = self._by_kind.get(type(target), {})
         match = rows.get("GET" if method == "HEAD" else method)
         if match is not None:
             return match
         if method in WRITES and not isinstance(target, Root):
             return _REFUSED
-        return _not_allowed(method, rows)
+        return _not_allowed(rows)
 
     def _add(self, row: Row) -> None:
         kind = _KINDS.get(row.path)
@@ -132,10 +147,8 @@ class Table:
             if words is None:
                 continue
             row = rows.get("GET" if method == "HEAD" else method)
-            return (
-                _not_allowed(method, rows) if row is None else Match(row.handler, row.path, words)
-            )
-        return _nothing(Unknown("there is nothing at this address"))
+            return _not_allowed(rows) if row is None else Match(row.handler, row.path, words)
+        return _NOTHING
 
 
 def mount(app: web.Application, addresses: Addresses) -> None:
@@ -170,9 +183,7 @@ class _Everything(web.AbstractResource):
     def _route(self, handler: Handler) -> web.ResourceRoute:
         route = self._routes.get(handler)
         if route is None:
-            route = web.ResourceRoute("*", handler, self)
-            if handler in _LASTING:
-                self._routes[handler] = route
+            route = self._routes[handler] = web.ResourceRoute("*", handler, self)
         return route
 
     @property
@@ -199,8 +210,8 @@ class _Everything(web.AbstractResource):
 
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LASTING = frozenset(row.handler for row in TABLE)
 _REFUSED = Match(refuse_publishing, "(write)", {})
+_NOTHING = Match(refuse_target, "(nothing)", {})
 
 
 def _request_ids() -> Iterator[str]:
@@ -238,19 +249,6 @@ def _words(pattern: tuple[str, ...], pieces: tuple[str, ...]) -> dict[str, str] 
     return words if at == len(pieces) else None
 
 
-def _nothing(target: Unknown) -> Match:
-    async def nothing(_request: web.Request) -> NoReturn:
-        if target.name is not None:
-            raise errors.InvalidName(name=target.name, reason=target.reason)
-        raise errors.NotFound(reason=target.reason)
-
-    return Match(nothing, "(nothing)", {})
-
-
-def _not_allowed(method: str, rows: Mapping[str, object]) -> Match:
+def _not_allowed(rows: Mapping[str, object]) -> Match:
     allowed = ", ".join(sorted({*rows, "HEAD"} if "GET" in rows else rows))
-
-    async def not_allowed(_request: web.Request) -> NoReturn:
-        raise errors.MethodNotAllowed(method=method, allowed=allowed)
-
-    return Match(not_allowed, "(method)", {})
+    return Match(refuse_method, "(method)", {"allowed": allowed})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,7 +59,7 @@ class Bytes:
 
 @dataclass
 class Stories:
-    """All stories at once. `documents` by name; `tarballs` by file; `failure` is raised by every call."""
+    """All stories at once: `documents` by name, `tarballs` by file; `failure` fails every call."""
 
     documents: dict[str, bytes] = field(default_factory=dict)
     tarballs: dict[str, Bytes] = field(default_factory=dict)
@@ -114,25 +114,29 @@ class Stories:
             raise errors.TarballNotFound(name=name.full, file=file)
         return found
 
-    async def search(self, query: Mapping[str, str]) -> bytes:
-        await self._called("search", dict(query))
-        return b'{"objects":[],"total":0,"time":"now"}'
-
-    async def bulk(self, body: bytes) -> bytes:
-        await self._called("bulk", body)
+    async def bulk(self, body: bytes, request_id: str) -> bytes:
+        await self._called("bulk", body, request_id)
         return b"{}"
 
-    async def quick(self, body: bytes) -> bytes:
-        await self._called("quick", body)
-        return b'{"quick":1}'
+    async def tree(self, path: str, body: bytes, request_id: str) -> bytes:
+        await self._called("tree", path, body, request_id)
+        return b'{"actions":[]}'
 
-    async def full(self, body: bytes) -> bytes:
-        await self._called("full", body)
-        return b'{"full":1}'
+    async def keys(self, request_id: str) -> Document:
+        await self._called("keys", request_id)
+        return self._plain(b'{"keys":[]}')
 
-    async def get(self, kind: str, *parts: str) -> bytes:
-        await self._called("relay", kind, *parts)
-        return b'{"relayed":1}'
+    async def attestations(self, name: PackageName, version: str, request_id: str) -> Document:
+        await self._called("attestations", name.full, version, request_id)
+        return self._plain(b'{"attestations":[]}')
+
+    async def search(self, query: str, request_id: str) -> Document:
+        await self._called("search", query, request_id)
+        return self._plain(b'{"objects":[],"total":0,"time":"now"}')
+
+    async def downloads(self, path: str, request_id: str) -> Document:
+        await self._called("downloads", path, request_id)
+        return self._plain(b'{"downloads":1}')
 
     def _found(self, name: PackageName) -> bytes:
         body = self.documents.get(name.full)
@@ -159,14 +163,14 @@ async def serve(
     public_url: str | None = None,
     trusted_proxies: tuple[str, ...] = (),
     log: AccessLog | None = None,
-    drain: middleware.Drain | None = None,
+    drain: keys.Drain | None = None,
     probe: ops.Probe | None = None,
 ) -> AsyncIterator[int]:
     """The web floor over `stories` on a loopback port, which is given."""
     metrics = Metrics()
-    guard = middleware.guard(log=log, metrics=metrics, drain=drain or middleware.Drain())
+    guard = middleware.guard(log=log, metrics=metrics, drain=drain or keys.Drain())
     app = web.Application(middlewares=[guard])
-    for key in (keys.PACKUMENTS, keys.TARBALLS, keys.SEARCH, keys.AUDITS, keys.RELAY):
+    for key in (keys.PACKUMENTS, keys.TARBALLS, keys.AUDITS, keys.RELAY):
         app[key] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)
