@@ -137,6 +137,21 @@ class Breaker:
             self._probe = None
 
 
+class Breakers:
+    """The breakers of the origins an uplink leads to; of many, the oldest is forgotten."""
+
+    def __init__(self, *, most: int = 100) -> None:
+        self._most = most
+        self._breakers: dict[tuple[str, bool], Breaker] = {}
+
+    def of(self, origin: str, *, is_service: bool = False) -> Breaker:
+        """The breaker of an origin; services have another: rationed search must stop no install."""
+        key = (origin, is_service)
+        if key not in self._breakers and len(self._breakers) >= self._most:
+            del self._breakers[next(iter(self._breakers))]
+        return self._breakers.setdefault(key, Breaker())
+
+
 class RetryBudget:
     """Lets retries be a tenth of the requests, and a few a second besides.
 

@@ -63,8 +63,3 @@ def content_range(value: str | None) -> ContentRange | None:
 def validator(value: str | None) -> str | None:
     """An ETag or a date that can be sent back as it is; None if it could not, or is absurd."""
     return value if value and _VALIDATOR.fullmatch(value) else None
-
-
-def strong(etag: str | None) -> str | None:
-    """The ETag if it is a strong one: only such may stand in If-Range (RFC 9110 13.1.5)."""
-    return etag if etag and etag.startswith('"') else None
