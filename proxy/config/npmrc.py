@@ -57,12 +57,17 @@ def find_registry(
 
 def find_here() -> Found | None:
     """What npm would ask in this process's environment and working folder."""
-    return find_registry(environ=os.environ, home=Path.home(), cwd=Path.cwd(), run_npm=run_npm)
+    return find_registry(
+        environ=os.environ,
+        home=Path.home(),
+        cwd=Path.cwd(),
+        run_npm=lambda: run_npm(os.environ),
+    )
 
 
-def run_npm() -> str | None:
+def run_npm(environ: Mapping[str, str], *, timeout_seconds: float = _TIMEOUT_SECONDS) -> str | None:
     """What `npm config get registry` prints; None if npm is not there, fails or hangs."""
-    npm = shutil.which("npm")
+    npm = shutil.which("npm", path=environ.get("PATH", ""))
     if npm is None:
         return None
     try:
@@ -71,7 +76,8 @@ def run_npm() -> str | None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
+            env=environ,
             check=True,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
@@ -102,8 +108,8 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for variable, value in environ.items():
         prefix, key = variable[:11].lower(), variable[11:]
         if prefix == "npm_config_" and key and value:
-            is_address = key.startswith("//")
-            yield (key if is_address else key[0] + key[1:].replace("_", "-").lower()), value
+            plain = (key[0] + key[1:].replace("_", "-")).lower()
+            yield (key if key.startswith("//") else plain), _expand(value, environ)
 
 
 def _global_file(environ: Mapping[str, str], settings: _Layer) -> Path | None:
