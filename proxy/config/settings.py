@@ -224,11 +224,6 @@ class Setting:
     default: object
     about: str
 
-    @property
-    def is_secret(self) -> bool:
-        """Whether its value is never shown."""
-        return self.kind in _HIDDEN
-
 
 def settings_of(section: type) -> tuple[Setting, ...]:
     """The rows of one section, in the order they stand here."""

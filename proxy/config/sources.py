@@ -53,6 +53,7 @@ class Source:
 def read_file(file: Path) -> Source:
     """What a TOML file says. A file that cannot be read or parsed is its only problem."""
     source = Source()
+    text = ""
     try:
         text = file.read_bytes().decode("utf-8-sig")
         document = tomllib.loads(text)
@@ -61,19 +62,19 @@ def read_file(file: Path) -> Source:
     except UnicodeDecodeError as error:
         source.problems.append(f"{file}: is not UTF-8 (byte {error.start}); save it as UTF-8")
     except tomllib.TOMLDecodeError as error:
-        source.problems.append(_syntax(file, str(error)))
+        source.problems.append(_syntax(file, text, str(error)))
     else:
         _FileReader(file, source, positions.lines_of(text)).read(document)
     return source
 
 
-def _syntax(file: Path, message: str) -> str:
+def _syntax(file: Path, text: str, message: str) -> str:
     """The parser's message, its line in front where an editor looks for it."""
-    found = re.search(r" \(at line (\d+), column (\d+)\)", message)
-    if not found:
-        return f"{file}: is not TOML: {message}"
+    found = re.search(r" \(at line (\d+), (column \d+)\)", message)
+    if not found:  # the parser says "at end of document"
+        return f"{file}:{text.rstrip().count(chr(10)) + 1}: is not TOML: {message}"
     reason = message.replace(found[0], "")
-    return f"{file}:{found[1]}: is not TOML: {reason} (column {found[2]})"
+    return f"{file}:{found[1]}: is not TOML: {reason} ({found[2]})"
 
 
 class _FileReader:
@@ -100,7 +101,7 @@ class _FileReader:
         for name, settings in self._entries((UPLINKS,), table):
             path = (UPLINKS, name)
             if not isinstance(settings, dict):
-                self._problem(path, f"write [{UPLINKS}.NAME] above it: each uplink has a name")
+                self._problem(path, f"belongs to no uplink; write [{UPLINKS}.NAME] above it")
             elif reason := names.flaw_of_uplink_name(name):
                 self._problem(path, reason)
             else:
