@@ -133,6 +133,10 @@ class FileBlobs:
             for entry in found:
                 yield entry
 
+    def path(self, digest: str) -> Path:
+        """Where a blob is, or would be; for processes that read it on our behalf."""
+        return self._place(digest)
+
     # --- upkeep ---
 
     async def sweep_incoming(self, older_than: datetime) -> int:
@@ -320,6 +324,9 @@ class FileIncoming:
         except StorageAway:
             self._discard()
             raise
+
+    def __del__(self) -> None:
+        self._discard()  # its writer has forgotten it
 
     def _discard(self) -> None:
         if not self._is_settled:

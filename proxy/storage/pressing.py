@@ -1,0 +1,168 @@
+"""The pressing process: npm's pure steps on bodies too large for a process that serves.
+
+Parsing a packument of 100 MB holds the interpreter for a tenth of a second and takes several times
+its size in memory. So presser.py starts this module as a process of its own and sends it requests;
+bodies come and go as files, only small values go through the pipe.
+
+A message is four bytes of length (big-endian), then JSON. A request is `{"step": ..., facts}`, its
+answer `{"value": ...}` or `{"error": kind, "reason": ...}`. The process ends when its pipe closes,
+when it has been idle for a while, or after so many requests: its memory goes back to the system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from proxy.npm import encoding, names, packument, render, wire
+from proxy.npm.forms import Form
+from proxy.npm.names import PackageName
+from proxy.npm.packument import Packument
+
+LENGTH_BYTES = 4
+_IDLE_SECONDS = 60.0
+_MOST_REQUESTS = 100
+# What we compressed ourselves has been judged when it came in; only its own size bounds it now.
+_ANY_RATIO = 2000
+
+
+class Lost(Exception):
+    """A stored body that is not there, or is not what was stored."""
+
+
+def unpack(gzipped: bytes) -> bytes:
+    """Decompress a stored body. Raises Lost."""
+    try:
+        size_bytes = encoding.identity_size(gzipped)
+        return encoding.gunzip(gzipped, limit_bytes=size_bytes, max_ratio=_ANY_RATIO)
+    except (encoding.BadEncoding, encoding.TooBig) as error:
+        raise Lost(str(error)) from error
+
+
+def parse(body: bytes, name: PackageName, modified_at: datetime) -> Packument:
+    """Read a stored body; `modified_at` stands in where it has no time of its own. Raises Lost."""
+    try:
+        return packument.read(body, name=name, fetched_at=modified_at)
+    except packument.Malformed as error:
+        raise Lost(str(error)) from error
+
+
+def manifest(of: Packument, spec: str, base_url: str) -> bytes | None:
+    """The manifest that a version or dist-tag means; None if it means none."""
+    version = packument.resolve(of, spec)
+    return None if version is None else render.manifest(of, version, base_url)
+
+
+def dist(of: Packument, name: PackageName, file: str) -> packument.Dist | None:
+    """What the packument says of the tarball called `file`; None if it knows none."""
+    version = packument.version_for_file(of, name, file)
+    return None if version is None else packument.dist(of, version)
+
+
+# --- the process's side ---
+
+
+class _Steps:
+    """What can be asked. The last packument is kept: whoever asks of one often asks again."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, Packument] | None = None
+
+    def settle(self, body: str, out: str, name: str, at: str) -> dict[str, object]:
+        data = Path(body).read_bytes()
+        read = packument.read(data, name=names.parse(name), fetched_at=datetime.fromisoformat(at))
+        gzipped = encoding.gzip(data)
+        _fill(out, gzipped)
+        return {
+            "digest": hashlib.sha512(gzipped).hexdigest(),
+            "size_bytes": len(gzipped),
+            "body_form": read.form.value,
+            "modified_at": read.modified_at.isoformat(),
+        }
+
+    def render(self, body: str, out: str, name: str, at: str, form: str, base_url: str) -> int:
+        of = self._packument(body, name, at)
+        gzipped = encoding.gzip(render.render(of, Form(form), base_url))
+        _fill(out, gzipped)
+        return len(gzipped)
+
+    def manifest(self, body: str, name: str, at: str, spec: str, base_url: str) -> str | None:
+        found = manifest(self._packument(body, name, at), spec, base_url)
+        return None if found is None else found.decode()
+
+    def dist(self, body: str, name: str, at: str, file: str) -> list[str | None] | None:
+        found = dist(self._packument(body, name, at), names.parse(name), file)
+        if found is None:
+            return None
+        return [found.version, found.tarball, found.integrity, found.shasum]
+
+    def dist_tags(self, body: str, name: str, at: str) -> str:
+        return render.dist_tags(self._packument(body, name, at)).decode()
+
+    def _packument(self, body: str, name: str, at: str) -> Packument:
+        if self._last is None or self._last[0] != body:
+            self._last = None  # two at once would take twice the memory
+            data = unpack(Path(body).read_bytes())
+            self._last = (body, parse(data, names.parse(name), datetime.fromisoformat(at)))
+        return self._last[1]
+
+
+def answer(request: dict[str, Any], steps: Callable[[str], Callable[..., object]]) -> object:
+    """The answer to one request; whatever goes wrong is an answer too."""
+    try:
+        return {"value": steps(request.pop("step"))(**request)}
+    except packument.Empty as error:
+        return {"error": "empty", "reason": error.reason}
+    except packument.Malformed as error:
+        return {"error": "malformed", "reason": error.reason}
+    except (Lost, FileNotFoundError) as error:
+        return {"error": "lost", "reason": str(error)}
+    except OSError as error:
+        return {"error": "disk", "reason": str(error), "errno": error.errno}
+    except Exception:  # noqa: BLE001 -- supervised: the process goes on, and its parent is told
+        return {"error": "bug", "reason": traceback.format_exc()}
+
+
+def main() -> None:
+    """Answer requests from standard input until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for our parent, who closes the pipe
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")  # rather us than who serves
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a stray print must not end up between the answers
+    steps = _Steps()
+    for _ in range(_MOST_REQUESTS):
+        request = _received(sys.stdin.buffer)
+        if request is None:
+            return
+        reply = wire.dumps(answer(request, lambda step: getattr(steps, step)))
+        replies.write(len(reply).to_bytes(LENGTH_BYTES, "big") + reply)
+        replies.flush()
+
+
+def _received(pipe: BinaryIO) -> dict[str, Any] | None:
+    ready, _, _ = select.select([pipe], [], [], _IDLE_SECONDS)
+    length = pipe.read(LENGTH_BYTES) if ready else b""
+    if not length:
+        return None
+    request: dict[str, Any] = wire.loads(pipe.read(int.from_bytes(length, "big")))
+    return request
+
+
+def _fill(out: str, data: bytes) -> None:
+    """Write into a file that is there: one that was discarded meanwhile is not made anew."""
+    with Path(out).open("r+b") as file:
+        file.write(data)
+
+
+if __name__ == "__main__":
+    main()
