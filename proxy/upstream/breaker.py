@@ -160,27 +160,26 @@ class RetryBudget:
     """
 
     def __init__(
-        self, *, share: float = 0.1, per_second: float = 10.0, most: float = 100.0
+        self, *, requests_per_retry: int = 10, per_second: float = 10.0, most: int = 100
     ) -> None:
-        self._share = share
-        self._per_second = per_second
-        self._most = most
-        self._tokens = most
+        self._price = requests_per_retry
+        self._per_second = per_second * requests_per_retry
+        self._most = most * requests_per_retry
+        self._credit: float = self._most  # in requests
         self._filled_at: float | None = None
 
     def asked(self, now: float) -> None:
         """Count a first try."""
-        self._fill(now)
-        self._tokens = min(self._most, self._tokens + self._share)
+        self._fill(now, 1)
 
     def take(self, now: float) -> bool:
         """Whether one retry may be made; if so, it is counted."""
-        self._fill(now)
-        may_retry = self._tokens >= 1
-        self._tokens -= 1 if may_retry else 0
+        self._fill(now, 0)
+        may_retry = self._credit >= self._price
+        self._credit -= self._price if may_retry else 0
         return may_retry
 
-    def _fill(self, now: float) -> None:
+    def _fill(self, now: float, requests: int) -> None:
         passed = 0.0 if self._filled_at is None else max(0.0, now - self._filled_at)
         self._filled_at = now
-        self._tokens = min(self._most, self._tokens + passed * self._per_second)
+        self._credit = min(self._most, self._credit + requests + passed * self._per_second)

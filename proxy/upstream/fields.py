@@ -32,8 +32,8 @@ def retry_after(value: str | None, *, now: datetime) -> timedelta:
     """How long Retry-After asks us to wait: seconds or a date, bounded; anything else: 5 s."""
     wait = DEFAULT_WAIT
     text = (value or "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        wait = timedelta(seconds=int(text))
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        wait = timedelta(seconds=min(int(text), 3600))  # timedelta has a limit of its own
     elif (date := http_date(text)) is not None:
         wait = date - now
     return min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
