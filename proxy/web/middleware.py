@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from multidict import istr
 
 from proxy import errors
@@ -35,7 +36,6 @@ DEADLINE = timedelta(seconds=20)
 WRITES = frozenset({"PUT", "POST", "DELETE", "PATCH"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID = istr("X-Request-Id")
 _SPOKEN = ((1, 0), (1, 1))

@@ -13,6 +13,7 @@ Cache-Control, by what is sent (PROTOCOL, table of response headers):
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import datetime
 from email.utils import format_datetime
@@ -74,6 +75,7 @@ _TOLD_IN_PHRASE = frozenset({403, 502, 503, 504})
 # What went wrong on our side is for the log; the caller gets the id to ask about.
 _OURS = (errors.StorageAway, errors.StorageCorrupt, errors.ConfigError)
 _OUR_WORDS = {503: "storage is not available at the moment", 500: "something went wrong here"}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9@/._~!'()*-]")
 _RETRY_SECONDS = 5
 _LONGEST_RETRY_SECONDS = 60
 
@@ -201,6 +203,10 @@ def _sentence(raised: errors.RegistryError | web.HTTPException) -> str:
         return raised.reason
     if isinstance(raised, _OURS) or type(raised) is errors.RegistryError:
         return _OUR_WORDS[status_of(raised)]
+    if isinstance(raised, errors.InvalidName):
+        # What a name cannot hold is not repeated: no answer shows an address somebody made up.
+        shown = _NOT_IN_NAMES.sub("?", str(raised.facts["name"]))
+        return str(errors.InvalidName(name=shown, reason=raised.facts["reason"]))
     return str(raised)
 
 

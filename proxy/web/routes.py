@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from yarl import URL
 
@@ -183,7 +183,8 @@ class _Everything(web.AbstractResource):
     def _route(self, handler: Handler) -> web.ResourceRoute:
         route = self._routes.get(handler)
         if route is None:
-            route = self._routes[handler] = web.ResourceRoute("*", handler, self)
+            route = web.ResourceRoute("*", handler, self, expect_handler=_go_on)
+            self._routes[handler] = route
         return route
 
     @property
@@ -218,6 +219,14 @@ def _request_ids() -> Iterator[str]:
     # Unique among workers and restarts without asking the kernel for randomness each time.
     worker = secrets.token_hex(4)
     return (f"{worker}-{number:x}" for number in itertools.count(1))
+
+
+async def _go_on(request: web.Request) -> None:
+    # Other expectations are passed over: nobody has any, and aiohttp refuses them in its own words.
+    is_asked = request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
+    if is_asked and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 def _own(sockname: object) -> str:
