@@ -1,8 +1,9 @@
 """The error tree: what went wrong, and whose fault it is.
 
-Lower floors raise these; `web/middleware.py` alone turns them into replies, by the table in `web/replies.py`.
-Every leaf carries facts as keywords (name, version, uplink, reason ...), so that a log line and a reply can be
-made of the same error. `str(error)` is the sentence a person reads in npm's output.
+Lower floors raise these; `web/middleware.py` alone turns them into replies, by the table in
+`web/replies.py`. Every leaf carries facts as keywords (name, version, uplink, reason ...), so that
+a log line and a reply can be made of the same error. `str(error)` is the sentence a person reads in
+npm's output.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class RegistryError(Exception):
         super().__init__(self.template.format_map(facts))
 
 
-# --- the caller's fault ---------------------------------------------------------------------------------------
+# --- the caller's fault ---------------------------------------------------------------------------
 
 
 class InvalidRequest(RegistryError):
@@ -69,7 +70,10 @@ class NotFound(RegistryError):
 
 
 class InvalidName(NotFound):
-    """A name no package can have. It is a 404, never a 400: pnpm reads a 400's body as a packument."""
+    """A name no package can have.
+
+    It is a 404, never a 400: pnpm reads a 400's body as a packument.
+    """
 
     code = "E_NAME"
     template = "{name!r} is not a package name: {reason}"
@@ -96,11 +100,14 @@ class TarballNotFound(NotFound):
     template = "no such tarball: {name}/-/{file}"
 
 
-# --- the uplink's fault ---------------------------------------------------------------------------------------
+# --- the uplink's fault ---------------------------------------------------------------------------
 
 
 class UplinkError(RegistryError):
-    """An uplink failed us. Facts: uplink, reason. `retry_after` is how long to wait before asking again."""
+    """An uplink failed us.
+
+    Facts: uplink, reason. `retry_after` is how long to wait before asking again.
+    """
 
     code = "E_UPLINK"
     template = "uplink {uplink}: {reason}"
@@ -135,7 +142,7 @@ class UplinkTimeout(UplinkError):
     code = "E_UPLINK_TIMEOUT"
 
 
-# --- ours -----------------------------------------------------------------------------------------------------
+# --- ours -----------------------------------------------------------------------------------------
 
 
 class StorageAway(RegistryError):

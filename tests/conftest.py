@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
+from tests.fakes.uplink import FakeUplink
+from tests.registry import Clock, Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,3 +17,23 @@ ROOT = Path(__file__).resolve().parent.parent
 def root() -> Path:
     """The folder of the checkout."""
     return ROOT
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Both clocks of the registry, to be moved."""
+    return Clock()
+
+
+@pytest.fixture
+async def uplink() -> AsyncIterator[FakeUplink]:
+    """A registry to ask, scriptable."""
+    async with FakeUplink() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def registry(uplink: FakeUplink, tmp_path: Path, clock: Clock) -> AsyncIterator[Registry]:
+    """The registry under test, in front of `uplink`."""
+    async with Registry(tmp_path / "data", uplink.url, clock=clock) as running:
+        yield running

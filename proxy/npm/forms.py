@@ -1,4 +1,7 @@
-"""The two forms of a packument, and the media types that name them (npm's package-metadata document)."""
+"""The two forms of a packument, and the media types that name them.
+
+Source: npm's package-metadata document.
+"""
 
 from __future__ import annotations
 

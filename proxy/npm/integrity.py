@@ -30,6 +30,12 @@ class Expected:
         """The promise as an SRI string, hashes separated by spaces."""
         return " ".join(_sri(self.algorithm, digest) for digest in self.digests)
 
+    @property
+    def sha512_hex(self) -> str | None:
+        """The SHA-512 that the bytes must have, in hex; None if that is not known yet."""
+        is_known = self.algorithm == "sha512" and len(self.digests) == 1
+        return self.digests[0].hex() if is_known else None
+
 
 class Verifier:
     """Hashes bytes as they go by and says whether they are what was promised.

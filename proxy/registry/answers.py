@@ -1,4 +1,7 @@
-"""What the stories answer: values that know nothing of HTTP, and are all that the web floor needs to make a reply."""
+"""What the stories answer: values that know nothing of HTTP.
+
+They are all that the web floor needs to make a reply.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ class CacheState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Where an answer comes from and how old it is. `reason` says in a few words why a stale one was sent."""
+    """Where an answer comes from and how old it is.
+
+    `reason` says in a few words why a stale one was sent.
+    """
 
     state: CacheState
     age: timedelta = timedelta(0)
@@ -30,10 +36,16 @@ class Freshness:
 
 
 class Stored(Protocol):
-    """Bytes too many to hold in memory: read in pieces, then close."""
+    """Gzip bytes too many to hold in memory: read in pieces, then close.
+
+    `identity_bytes` is their size without gzip.
+    """
 
     @property
     def size_bytes(self) -> int: ...
+
+    @property
+    def identity_bytes(self) -> int: ...
 
     async def read(self, offset: int, length: int) -> bytes: ...
 
@@ -61,16 +73,17 @@ class Document:
 class Tarball(Protocol):
     """A tarball that is being served, whether it is complete or still arriving.
 
-    `read` waits for bytes that have not arrived yet and returns b"" at the end; it raises UplinkError if the download
-    fails, upon which a reply that has begun must be cut. `digest` is the sha512 (hex) once it is known. `etag` is
-    strong and made of what the packument promises, so it is the same before and after the download.
+    `read` waits for bytes that have not arrived yet and returns b"" at the end; it raises
+    UplinkError if the download fails, upon which a reply that has begun must be cut. `etag` is
+    strong, made of the bytes' sha512; it is None while they arrive and the packument promises only
+    a shasum.
     """
 
     @property
     def size_bytes(self) -> int: ...
 
     @property
-    def etag(self) -> str: ...
+    def etag(self) -> str | None: ...
 
     @property
     def modified_at(self) -> datetime | None: ...

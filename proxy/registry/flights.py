@@ -1,7 +1,7 @@
 """One call per key at a time; the others wait for its answer.
 
-A flight belongs to nobody's request: a caller that leaves ends its own waiting, never the call that others wait for.
-An error reaches every waiter; the next caller after it starts a new flight.
+A flight belongs to nobody's request: a caller that leaves ends its own waiting, never the call that
+others wait for. An error reaches every waiter; the next caller after it starts a new flight.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Flights(Generic[K, V]):
     def join(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> asyncio.Task[V]:
         """The flight for `key`, started with `call` if there is none.
 
-        Await it through `asyncio.wait` or `asyncio.shield`, so that a cancelled waiter does not cancel it.
+        Await it through `asyncio.wait` or `asyncio.shield`, so that a cancelled waiter does not
+        cancel it.
         """
         flight = self._flying.get(key)
         if flight is None:
@@ -51,6 +52,7 @@ class Flights(Generic[K, V]):
 
     def _landed(self, key: K, flight: asyncio.Task[V]) -> None:
         del self._flying[key]
-        # Asked for here so that a flight whose waiters have all left does not end as "exception was never retrieved".
+        # Asked for here so that a flight whose waiters have all left does not end as "exception was
+        # never retrieved".
         if not flight.cancelled() and (error := flight.exception()) is not None:
             _log.debug("flight failed", extra={"key": str(key), "error": str(error)})

@@ -1,7 +1,8 @@
 """Finished answers in memory, bounded in bytes; dropped by name as the change log says.
 
-A hit costs one look at the change counter and one look-up. The counter moves when another connection commits; only
-then are the new rows of the change log read, and only the names in them are dropped.
+A hit costs one look at the change counter and one look-up. The counter moves when another
+connection commits; only then are the new rows of the change log read, and only the names in them
+are dropped.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-
 V = TypeVar("V")
+
+# A value takes seconds to work out at most; no more names than this change in that time.
+_REMEMBERED_CHANGES = 4096
 
 
 class ChangeLog(Protocol):
@@ -44,6 +47,7 @@ class Hot(Generic[V]):
         self._held_bytes = 0
         self._revision: int | None = None
         self._sequence = -1
+        self._changed: OrderedDict[str, int] = OrderedDict()
 
     @property
     def held_bytes(self) -> int:
@@ -63,10 +67,18 @@ class Hot(Generic[V]):
         self._entries.move_to_end((name, key))
         return entry.value
 
-    def put(self, name: str, key: Hashable, value: V, size_bytes: int) -> None:
-        """Keep `value`, counted as `size_bytes`, in place of what `key` held."""
+    @property
+    def sequence(self) -> int:
+        """The last change that is known of.
+
+        Take it before working a value out, and hand it to `put`.
+        """
+        return self._sequence
+
+    def put(self, name: str, key: Hashable, value: V, size_bytes: int, *, as_of: int) -> None:
+        """Keep `value`, counted as `size_bytes`, unless `name` has changed since `as_of`."""
         self._remove(name, key)
-        if size_bytes > self._largest_bytes:
+        if size_bytes > self._largest_bytes or self._changed.get(name, as_of) > as_of:
             return
         self._entries[name, key] = _Entry(value, size_bytes)
         self._keys.setdefault(name, set()).add(key)
@@ -86,13 +98,18 @@ class Hot(Generic[V]):
         self._held_bytes = 0
 
     async def _catch_up(self) -> None:
-        # The counter is read before the log: a commit in between is seen again next time, never missed.
+        # The counter is read before the log: a commit in between is seen again next time, never
+        # missed.
         revision = self._log.revision()
         sequence, names = await self._log.changes(self._sequence)
         if "*" in names:
             self.clear()
         for name in names:
             self.drop(name)
+            self._changed[name] = sequence
+            self._changed.move_to_end(name)
+        while len(self._changed) > _REMEMBERED_CHANGES:
+            self._changed.popitem(last=False)
         self._revision, self._sequence = revision, sequence
 
     def _remove(self, name: str, key: Hashable) -> None:

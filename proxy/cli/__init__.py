@@ -1,0 +1,18 @@
+"""Floor 5: the commands. They choose a configuration, start the parts, and speak to people."""
+
+from __future__ import annotations
+
+import click
+
+from proxy.cli import cache, check, serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="packhouse", prog_name="packhouse")
+def main() -> None:
+    """Packhouse: an npm registry that keeps what it fetches."""
+
+
+main.add_command(serve.serve)
+main.add_command(check.check_config)
+main.add_command(cache.cache)

@@ -1,0 +1,85 @@
+"""Audits are passed on to the uplinks the names come from.
+
+Names that are nobody's business but ours are taken out first.
+
+An audit whose uplink is away is an error: an empty answer would read as "0 vulnerabilities". The
+deadline is short, because `npm install` waits for it and then goes on without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from proxy import errors
+from proxy.npm import audit, encoding
+from proxy.registry.routing import Routing
+from proxy.upstream import base as upstream
+
+_DEADLINE = timedelta(seconds=8)
+_LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
+_BULK = "-/npm/v1/security/advisories/bulk"
+_JSON_GZIP = {"content-type": "application/json", "content-encoding": "gzip"}
+
+
+class Audits:
+    """Bulk, quick and full audits."""
+
+    def __init__(self, *, routing: Routing) -> None:
+        self._routing = routing
+
+    async def bulk(self, body: bytes, request_id: str = "") -> bytes:
+        """Advisories by name, for `{"name": ["1.0.0"]}` (identity JSON in and out)."""
+        try:
+            asked = audit.bulk(body)
+        except audit.BadAudit as fault:
+            raise errors.InvalidRequest(reason=str(fault)) from fault
+        shares: dict[str, dict[str, list[object]]] = {}
+        for name, versions in asked.items():
+            uplink = self._routing.uplink_of(name)
+            if uplink is not None:
+                shares.setdefault(uplink, {})[name] = versions
+        answers = await asyncio.gather(
+            *(
+                self._ask(uplink, _BULK, audit.encode(share), request_id)
+                for uplink, share in shares.items()
+            )
+        )
+        return audit.merged(answers)
+
+    async def tree(self, path: str, body: bytes, request_id: str = "") -> bytes:
+        """A quick or full audit.
+
+        `path` is the address below the registry's root, `body` a tree like a lockfile's.
+        """
+        rest = self._routing.rest
+        if rest is None:
+            raise errors.NotFound(reason="no uplink answers audits here")
+        try:
+            pruned = audit.without(body, lambda name: self._routing.uplink_of(name) == rest)
+        except audit.BadAudit as fault:
+            raise errors.InvalidRequest(reason=str(fault)) from fault
+        return await self._ask(rest, path, pruned, request_id)
+
+    async def _ask(self, uplink: str, path: str, body: bytes, request_id: str) -> bytes:
+        answer = await self._routing.mirrors[uplink].uplink.forward(
+            "POST",
+            path,
+            body=encoding.gzip(body),
+            headers=_JSON_GZIP,
+            timeout=_DEADLINE,
+            limit_bytes=_LARGEST_ANSWER_BYTES,
+            request_id=request_id,
+        )
+        return usable(answer, uplink, "audit")
+
+
+def usable(answer: upstream.Answer, uplink: str, what: str) -> bytes:
+    """The body of a 200; anything else as the error it is."""
+    if answer.status == 200:
+        return answer.body
+    if answer.status in (404, 405, 501):
+        raise errors.NotFound(reason=f"uplink {uplink} offers no {what}")
+    if answer.status in (400, 413, 422):
+        raise errors.InvalidRequest(reason=f"uplink {uplink} refuses this {what} ({answer.status})")
+    raise errors.UplinkBroken(uplink=uplink, reason=f"{what} answered {answer.status}")

@@ -1,0 +1,181 @@
+"""The rest of the read protocol, passed on and remembered.
+
+That is search, signing keys, attestations and download counts.
+
+What is remembered is sent again for its age without asking, and beyond it when the uplink is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import quote
+
+from proxy import errors
+from proxy.npm import search as searches
+from proxy.npm import wire
+from proxy.npm.forms import JSON_TYPE
+from proxy.npm.names import PackageName
+from proxy.registry.answers import CacheState, Document, Freshness
+from proxy.registry.audits import usable
+from proxy.registry.flights import Flights
+from proxy.registry.routing import Routing
+from proxy.upstream import base as upstream
+
+_DEADLINE = timedelta(seconds=15)
+_LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+_MOST_BYTES = 32 * 1024 * 1024
+_KEYS_AGE = timedelta(hours=1)
+_ATTESTATIONS_AGE = timedelta(hours=1)
+_SEARCH_AGE = timedelta(minutes=1)
+_DOWNLOADS_AGE = timedelta(hours=1)
+_KEYS = "-/npm/v1/keys"
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    body: bytes
+    at: float
+
+
+class Relay:
+    """Asks uplinks for what is neither packument nor tarball, and remembers it in memory."""
+
+    def __init__(self, *, routing: Routing, monotonic: Callable[[], float]) -> None:
+        self._routing = routing
+        self._monotonic = monotonic
+        self._memory: OrderedDict[str, _Remembered] = OrderedDict()
+        self._held_bytes = 0
+        self._flights: Flights[str, bytes] = Flights()
+
+    async def close(self) -> None:
+        """End what is in the air."""
+        await self._flights.close()
+
+    async def keys(self, request_id: str = "") -> Document:
+        """The signing keys of all uplinks together.
+
+        NotFound if none has any: npm then skips the check.
+        """
+        return await self._remembered(_KEYS, _KEYS_AGE, lambda: self._all_keys(request_id))
+
+    async def attestations(self, name: PackageName, version: str, request_id: str = "") -> Document:
+        """The attestations of one version, as its uplink has them, byte for byte."""
+        uplink = self._routing.mirror(name).uplink
+        path = f"-/npm/v1/attestations/{name.escaped}@{quote(version, safe='')}"
+        return await self._remembered(
+            path, _ATTESTATIONS_AGE, lambda: self._get(uplink, path, "attestations", request_id)
+        )
+
+    async def search(self, query: str, request_id: str = "") -> Document:
+        """Search results, without names that come from elsewhere.
+
+        `query` is the raw query string.
+        """
+        uplink = self._rest("search")
+        path = f"-/v1/search?{query}"
+
+        async def ask() -> bytes:
+            found = await self._get(uplink, path, "search", request_id)
+            try:
+                return searches.only(
+                    found, lambda name: self._routing.uplink_of(name) == uplink.name
+                )
+            except wire.Undecodable as fault:
+                raise errors.UplinkBroken(uplink=uplink.name, reason=f"search: {fault}") from fault
+
+        return await self._remembered(path, _SEARCH_AGE, ask)
+
+    async def downloads(self, path: str, request_id: str = "") -> Document:
+        """Download counts, if the uplink has them.
+
+        `path` is the raw target without its leading slash.
+        """
+        uplink = self._rest("download counts")
+        return await self._remembered(
+            path, _DOWNLOADS_AGE, lambda: self._get(uplink, path, "download counts", request_id)
+        )
+
+    def _rest(self, what: str) -> upstream.Uplink:
+        rest = self._routing.rest
+        if rest is None:
+            raise errors.NotFound(reason=f"no uplink answers {what} here")
+        return self._routing.mirrors[rest].uplink
+
+    async def _all_keys(self, request_id: str) -> bytes:
+        uplinks = [mirror.uplink for mirror in self._routing.mirrors.values()]
+        answers = await asyncio.gather(*(self._keys_of(uplink, request_id) for uplink in uplinks))
+        keys = [key for answer in answers for key in answer]
+        if not keys:
+            raise errors.NotFound(reason="no uplink has signing keys")
+        return wire.dumps({"keys": keys})
+
+    async def _keys_of(self, uplink: upstream.Uplink, request_id: str) -> list[object]:
+        try:
+            body = await self._get(uplink, _KEYS, "signing keys", request_id)
+            value = wire.loads(body)
+        except (errors.NotFound, errors.InvalidRequest):
+            return []
+        except wire.Undecodable as fault:
+            raise errors.UplinkBroken(
+                uplink=uplink.name, reason=f"signing keys: {fault}"
+            ) from fault
+        keys = value.get("keys") if isinstance(value, dict) else None
+        return keys if isinstance(keys, list) else []
+
+    async def _get(self, uplink: upstream.Uplink, path: str, what: str, request_id: str) -> bytes:
+        answer = await uplink.forward(
+            "GET",
+            path,
+            body=None,
+            headers={"accept": JSON_TYPE},
+            timeout=_DEADLINE,
+            limit_bytes=_LARGEST_ANSWER_BYTES,
+            request_id=request_id,
+        )
+        return usable(answer, uplink.name, what)
+
+    async def _remembered(
+        self, key: str, age: timedelta, ask: Callable[[], Awaitable[bytes]]
+    ) -> Document:
+        held = self._memory.get(key)
+        if held is not None and self._monotonic() - held.at < age.total_seconds():
+            return self._document(held, CacheState.HIT)
+
+        async def fly() -> bytes:
+            return await ask()
+
+        try:
+            body = await asyncio.shield(self._flights.join(key, fly))
+        except errors.UplinkError as fault:
+            if held is None:
+                raise
+            return self._document(held, CacheState.STALE, str(fault))
+        held = _Remembered(body, self._monotonic())
+        self._remember(key, held)
+        return self._document(held, CacheState.MISS)
+
+    def _remember(self, key: str, held: _Remembered) -> None:
+        before = self._memory.pop(key, None)
+        self._held_bytes += len(held.body) - (len(before.body) if before else 0)
+        self._memory[key] = held
+        while self._held_bytes > _MOST_BYTES:
+            _, oldest = self._memory.popitem(last=False)
+            self._held_bytes -= len(oldest.body)
+
+    def _document(
+        self, held: _Remembered, state: CacheState, reason: str | None = None
+    ) -> Document:
+        age = timedelta(seconds=max(self._monotonic() - held.at, 0))
+        return Document(
+            body=held.body,
+            is_gzip=False,
+            identity_bytes=len(held.body),
+            etag=None,
+            modified_at=None,
+            content_type=JSON_TYPE,
+            freshness=Freshness(state, age, reason=reason),
+        )

@@ -1,0 +1,201 @@
+"""Find a tarball, open it, or join its download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy import errors
+from proxy.npm import integrity, names
+from proxy.npm.forms import Form
+from proxy.npm.packument import Dist
+from proxy.registry.answers import CacheState, Freshness, Tarball
+from proxy.registry.downloads import Downloads, Promise, Reader
+from proxy.registry.hot import Hot
+from proxy.registry.mirror import Mirror
+from proxy.registry.routing import Routing
+from proxy.registry.streaming import Streamed
+from proxy.registry.upkeep import Upkeep
+from proxy.storage.base import Blob, Blobs, Index, TarballRecord
+from proxy.storage.press import Press
+
+# A version our copy does not list is asked for once more, unless the copy is younger than this.
+_BELIEVED_FOR = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A small tarball in memory."""
+
+    body: bytes
+    etag: str | None
+    modified_at: datetime | None
+    freshness: Freshness
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the whole."""
+        return len(self.body)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """A piece of it."""
+        return self.body[offset : offset + length]
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A tarball on disk, or one that is still arriving."""
+
+    source: Blob | Reader | Streamed
+    size_bytes: int
+    etag: str | None
+    modified_at: datetime | None
+    freshness: Freshness
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """A piece of it; waits for what has not arrived."""
+        return await self.source.read(offset, length)
+
+    async def close(self) -> None:
+        """Let the file go."""
+        await self.source.close()
+
+
+class Tarballs:
+    """Every tarball this registry can serve."""
+
+    def __init__(
+        self,
+        *,
+        routing: Routing,
+        index: Index,
+        blobs: Blobs,
+        press: Press,
+        downloads: Downloads,
+        hot: Hot[Held],
+        upkeep: Upkeep,
+        small_bytes: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._routing = routing
+        self._index = index
+        self._blobs = blobs
+        self._press = press
+        self._downloads = downloads
+        self._hot = hot
+        self._upkeep = upkeep
+        self._small_bytes = small_bytes
+        self._clock = clock
+
+    async def open(self, name: names.PackageName, file: str, request_id: str = "") -> Tarball:
+        """The tarball `file` of `name`, to be closed by the caller.
+
+        Raises TarballNotFound, PackageNotFound, or an UplinkError if nothing of it can be sent.
+        """
+        held = await self._hot.get(name.full, file)
+        if held is not None:
+            self._upkeep.used(name.full, file)
+            return held
+        mirror = self._routing.mirror(name)
+        kept = await self._kept(mirror, name, file)
+        if kept is not None:
+            return kept
+        dist = await self._promised(mirror, name, file, request_id)
+        canonical = names.tarball_file(name, dist.version)
+        if canonical != file and (kept := await self._kept(mirror, name, canonical)) is not None:
+            return kept
+        try:
+            return await self._fetch(self._promise(mirror, name, canonical, dist), request_id)
+        except errors.TarballNotFound:
+            # The uplink lists a version it no longer has: ask for the packument again, so that ours
+            # does not.
+            await mirror.packument(name, Form.ABBREVIATED, not_before=self._clock())
+            raise
+
+    # --- what we hold -----------------------------------------------------------------------------
+
+    async def _kept(self, mirror: Mirror, name: names.PackageName, file: str) -> Tarball | None:
+        as_of = self._hot.sequence
+        record = await self._index.tarball(name.full, file)
+        if record is None or record.uplink != mirror.uplink.name:
+            return None
+        blob = await self._blobs.open(record.digest, record.size_bytes)
+        if blob is None:
+            # Lost or cut short on disk: forget it and fetch it again.
+            await self._index.drop_tarball(name.full, file)
+            return None
+        self._upkeep.used(name.full, file)
+        if record.size_bytes > self._small_bytes:
+            return _opened(blob, record)
+        try:
+            held = _held(await blob.read(0, record.size_bytes), record)
+        finally:
+            await blob.close()
+        self._hot.put(name.full, file, held, record.size_bytes, as_of=as_of)
+        return held
+
+    # --- what the packument promises --------------------------------------------------------------
+
+    async def _promised(
+        self, mirror: Mirror, name: names.PackageName, file: str, request_id: str
+    ) -> Dist:
+        copy = await mirror.packument(name, Form.ABBREVIATED, request_id=request_id)
+        dist = await self._press.dist(copy.record, name, file)
+        if dist is None:
+            # It may have been published since: ask once more before saying no.
+            not_before = self._clock() - _BELIEVED_FOR
+            copy = await mirror.packument(
+                name, Form.ABBREVIATED, request_id=request_id, not_before=not_before
+            )
+            dist = await self._press.dist(copy.record, name, file)
+        if dist is None:
+            raise errors.TarballNotFound(name=name.full, file=file)
+        return dist
+
+    def _promise(self, mirror: Mirror, name: names.PackageName, file: str, dist: Dist) -> Promise:
+        return Promise(
+            uplink=mirror.uplink,
+            name=name.full,
+            file=file,
+            version=dist.version,
+            url=mirror.uplink.tarball_url(dist.tarball, name, dist.version),
+            expected=integrity.parse(dist.integrity, dist.shasum),
+        )
+
+    # --- fetching it ------------------------------------------------------------------------------
+
+    async def _fetch(self, promise: Promise, request_id: str) -> Tarball:
+        freshness = Freshness(CacheState.MISS, uplink=promise.uplink.name)
+        source = (
+            self._downloads.join(promise, request_id)
+            if await self._upkeep.has_room()
+            else Streamed(promise, request_id)
+        )
+        try:
+            size_bytes = await source.ready()
+        except BaseException:
+            await source.close()
+            raise
+        digest = promise.expected.sha512_hex if promise.expected else None
+        return Opened(source, size_bytes, _etag(digest), None, freshness)
+
+
+def _etag(digest: str | None) -> str | None:
+    """A strong entity tag made of the bytes' sha512; none while only a shasum is promised."""
+    return None if digest is None else f'"{digest[:32]}"'
+
+
+def _hit(record: TarballRecord) -> Freshness:
+    return Freshness(CacheState.HIT, uplink=record.uplink)
+
+
+def _opened(blob: Blob, record: TarballRecord) -> Opened:
+    return Opened(blob, record.size_bytes, _etag(record.digest), record.stored_at, _hit(record))
+
+
+def _held(body: bytes, record: TarballRecord) -> Held:
+    return Held(body, _etag(record.digest), record.stored_at, _hit(record))
