@@ -122,3 +122,18 @@ def test_the_sha512_is_always_known(algorithm):
     verifier = verified(expected)
     assert verifier.digest == digest("sha512").hex()
     assert verifier.sri == sri("sha512")
+
+
+@pytest.mark.parametrize(
+    ("promise", "known"),
+    [
+        (sri("sha512"), digest("sha512").hex()),
+        (f"{sri('sha512')} {sri('sha512', b'other')}", None),
+        (sri("sha384"), None),
+        (sri("sha1"), None),
+    ],
+)
+def test_the_name_of_the_bytes_may_be_known_before_they_come(promise, known):
+    """One promised SHA-512 is the name the bytes will have; several, or a weaker hash, tell none."""
+    expected = integrity.parse(promise, None)
+    assert expected is not None and expected.sha512_hex == known
