@@ -134,6 +134,6 @@ def test_the_sha512_is_always_known(algorithm):
     ],
 )
 def test_the_name_of_the_bytes_may_be_known_before_they_come(promise, known):
-    """One promised SHA-512 is the name the bytes will have; several, or a weaker hash, tell none."""
+    """One promised SHA-512 names the bytes to come; several, or a weaker hash, do not."""
     expected = integrity.parse(promise, None)
     assert expected is not None and expected.sha512_hex == known
