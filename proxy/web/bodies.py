@@ -14,7 +14,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Protocol, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from proxy import errors
@@ -95,6 +95,8 @@ class Streamed(web.StreamResponse):
         self._source = source
         self._left_bytes = size_bytes
         self._first = b""
+        self._has_ended = False
+        self._is_closed = False
 
     async def begin(self) -> bytes:
         """Fetch the first chunk and show it. Raises what the source raises, after closing it."""
@@ -107,12 +109,16 @@ class Streamed(web.StreamResponse):
 
     async def close(self) -> None:
         """Give the source back. May be called again."""
-        await self._source.close()
+        if not self._is_closed:
+            self._is_closed = True
+            await self._source.close()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send everything, then end the body; cut the connection if not everything can be had."""
-        if self._eof_sent:
+        if self._has_ended:
+            # aiohttp ends every reply once more, also one that was cut.
             return
+        self._has_ended = True
         transport = self._req.transport if self._req is not None else None
         try:
             if not self._must_be_empty_body:
@@ -155,15 +161,34 @@ async def read(request: web.Request, limit_bytes: int) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(READING.total_seconds()):
-            async for chunk in request.content.iter_any():
-                body += chunk
+            async for piece in _decoded(request, limit_bytes):
+                body += piece
                 if len(body) > limit_bytes:
                     raise errors.TooLarge(limit_bytes=limit_bytes)
     except TimeoutError:
         raise errors.InvalidRequest(reason="the body did not arrive in time") from None
-    except web.RequestPayloadError:
+    except encoding.TooBig:
+        raise errors.TooLarge(limit_bytes=limit_bytes) from None
+    except (web.RequestPayloadError, encoding.BadEncoding):
         raise errors.InvalidRequest(reason="the body is damaged or cut short") from None
     return bytes(body)
+
+
+async def _decoded(request: web.Request, limit_bytes: int) -> AsyncGenerator[bytes]:
+    # Not by aiohttp, which takes a gzip body that is cut short for a whole one.
+    coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
+    chunks = request.content.iter_any()
+    if coding in {"gzip", "x-gzip"}:
+        gunzip = encoding.Gunzip(limit_bytes=limit_bytes)
+        async for chunk in chunks:
+            for piece in gunzip.feed(chunk):
+                yield piece
+        gunzip.finish()
+    elif coding == "identity":
+        async for chunk in chunks:
+            yield chunk
+    else:
+        raise errors.InvalidRequest(reason="a body may be coded with gzip, or not at all")
 
 
 def _tell(error: Exception) -> None:

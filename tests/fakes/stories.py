@@ -165,10 +165,13 @@ async def serve(
     log: AccessLog | None = None,
     drain: keys.Drain | None = None,
     probe: ops.Probe | None = None,
+    deadline: timedelta = middleware.DEADLINE,
 ) -> AsyncIterator[int]:
     """The web floor over `stories` on a loopback port, which is given."""
     metrics = Metrics()
-    guard = middleware.guard(log=log, metrics=metrics, drain=drain or keys.Drain())
+    guard = middleware.guard(
+        log=log, metrics=metrics, drain=drain or keys.Drain(), deadline=deadline
+    )
     app = web.Application(middlewares=[guard])
     for key in (keys.PACKUMENTS, keys.TARBALLS, keys.AUDITS, keys.RELAY):
         app[key] = stories

@@ -1,0 +1,557 @@
+"""The web floor on a real socket, over stories in memory: codings, validators, ranges, cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from proxy import errors
+from proxy.npm import encoding
+from proxy.registry.answers import CacheState, Freshness
+from proxy.web import bodies, ops
+from proxy.web.keys import Drain
+from tests.fakes.rawhttp import get, receive, send
+from tests.fakes.stories import Bytes, Stories, serve
+
+ABBREVIATED = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"
+SMALL = b'{"name":"small"}'
+BIG = json.dumps({"name": "big", "numbers": list(range(200_000))}).encode()
+TARBALL = bytes(range(256)) * 4000
+SINCE = "Mon, 04 May 2026 03:02:01 GMT"
+
+
+@pytest.fixture
+def stories() -> Stories:
+    return Stories(
+        documents={"small": SMALL, "big": BIG},
+        tarballs={"small-1.0.0.tgz": Bytes(b"tarball"), "big-1.0.0.tgz": Bytes(TARBALL)},
+    )
+
+
+@pytest.fixture
+async def port(stories: Stories) -> AsyncIterator[int]:
+    async with serve(stories) as opened:
+        yield opened
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole reply, its body as it was sent."""
+
+    status: int
+    reason: str | None
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(
+    port: int,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    method: str = "GET",
+    data: bytes | None = None,
+) -> Reply:
+    """Ask on a connection of its own, with no headers but the given ones."""
+    url = URL(f"http://127.0.0.1:{port}{path}", encoded=True)
+    skipped = ["Accept", "Accept-Encoding"]
+    async with (
+        aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=skipped) as session,
+        session.request(method, url, headers=headers, data=data) as reply,
+    ):
+        return Reply(reply.status, reply.reason, reply.headers, await reply.read())
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize(("name", "body"), [("small", SMALL), ("big", BIG)])
+async def test_a_packument_is_sent_as_gzip_or_identity(
+    port: int, stories: Stories, name: str, body: bytes, is_stored: bool
+) -> None:
+    """From memory or disk, whoever offers gzip gets the stored bytes, others the same unpacked."""
+    if is_stored:
+        stories.stored = Bytes(b"")
+
+    packed = await ask(port, f"/{name}", headers={"Accept-Encoding": "gzip,deflate"})
+    plain = await ask(port, f"/{name}")
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.body == encoding.gzip(body)
+    assert "Content-Encoding" not in plain.headers
+    assert plain.body == body
+    assert plain.headers["Content-Length"] == str(len(body))
+    assert plain.headers["ETag"] == packed.headers["ETag"]
+    if stories.stored is not None:
+        assert stories.stored.closed == 2
+        assert stories.stored.largest_read <= bodies.PIECE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (ABBREVIATED, "application/vnd.npm.install-v1+json"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+async def test_the_form_is_negotiated(port: int, accept: str, content_type: str) -> None:
+    """The exact media type goes with the form, without parameters, and caches are told why."""
+    reply = await ask(port, "/small", headers={"Accept": accept})
+
+    assert reply.headers["Content-Type"] == content_type
+    assert reply.headers["Vary"] == "Accept, Accept-Encoding"
+
+
+async def test_a_packument_has_all_its_headers(port: int) -> None:
+    """Freshness, validators and the id of the request stand on every packument."""
+    reply = await ask(port, "/small")
+
+    assert reply.headers["Cache-Control"] == "public, max-age=0"
+    assert reply.headers["Last-Modified"] == SINCE
+    assert len(reply.headers["ETag"]) < 64
+    assert reply.headers["Age"] == "7"
+    assert reply.headers["Cache-Status"] == "packhouse; hit"
+    assert reply.headers["X-Request-Id"]
+    assert reply.headers["Server"] == "packhouse"
+
+
+async def test_a_private_packument_is_kept_by_nobody(port: int, stories: Stories) -> None:
+    """Shared caches must not keep what is not for everybody."""
+    stories.is_private = True
+
+    assert (await ask(port, "/small")).headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_a_stale_packument_says_why(port: int, stories: Stories) -> None:
+    """A stale answer carries its age and the reason."""
+    stories.freshness = Freshness(
+        CacheState.STALE, age=timedelta(hours=1), uplink="main", reason="timed out"
+    )
+
+    reply = await ask(port, "/small")
+
+    assert reply.headers["Age"] == "3600"
+    assert reply.headers["Cache-Status"] == "packhouse; hit; detail=stale-timed-out"
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_client_that_has_it_gets_304(port: int, stories: Stories, is_stored: bool) -> None:
+    """A matching ETag or date gives 304 with validators and no body; the file is closed."""
+    if is_stored:
+        stories.stored = Bytes(b"")
+    etag = (await ask(port, "/big")).headers["ETag"]
+
+    by_tag = await ask(port, "/big", headers={"If-None-Match": f'"x", {etag}'})
+    by_date = await ask(port, "/big", headers={"If-Modified-Since": SINCE})
+    neither = await ask(port, "/big", headers={"If-None-Match": '"x"', "If-Modified-Since": SINCE})
+
+    assert [by_tag.status, by_date.status, neither.status] == [304, 304, 200]
+    assert neither.body == BIG
+    for reply in (by_tag, by_date):
+        assert reply.body == b""
+        assert "Content-Length" not in reply.headers
+        assert all(name in reply.headers for name in ("ETag", "Cache-Control", "Vary"))
+    if stories.stored is not None:
+        assert stories.stored.closed == 4
+
+
+@pytest.mark.parametrize(
+    "path", ["/small", "/big", "/small/latest", "/small/-/small-1.0.0.tgz", "/big/-/big-1.0.0.tgz"]
+)
+async def test_head_is_get_without_its_body(port: int, path: str) -> None:
+    """HEAD gives the headers of GET, its length too."""
+    full = await ask(port, path)
+    head = await ask(port, path, method="HEAD")
+
+    different = {"Date", "X-Request-Id", "X-Request-ID"}
+    assert head.body == b""
+    assert {k: v for k, v in head.headers.items() if k not in different} == {
+        k: v for k, v in full.headers.items() if k not in different
+    }
+
+
+async def test_the_same_connection_serves_on_after_every_kind_of_reply(port: int) -> None:
+    """HEAD, 304, 206, 404 and streams leave a connection as it has to be for the next request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    asked = [
+        get("/big", method="HEAD"),
+        get("/big/-/big-1.0.0.tgz", method="HEAD"),
+        get("/big", "If-Modified-Since: " + SINCE),
+        get("/big/-/big-1.0.0.tgz", "Range: bytes=5-9"),
+        get("/nope"),
+        get("/big"),
+        get("/small"),
+    ]
+    statuses = []
+    for request in asked:
+        writer.write(request.replace(b"Connection: close\r\n", b""))
+        reply = await receive(reader, is_head=request.startswith(b"HEAD"))
+        assert reply is not None
+        assert reply.is_complete
+        statuses.append(reply.status)
+    writer.close()
+
+    assert statuses == [200, 200, 304, 206, 404, 200, 200]
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br, zstd", "*", None])
+async def test_a_tarball_is_never_coded(port: int, accepted: str | None) -> None:
+    """Whatever a client offers, a tarball is sent as it is, with its length."""
+    headers = {"Accept-Encoding": accepted} if accepted else {}
+
+    reply = await ask(port, "/big/-/big-1.0.0.tgz", headers=headers)
+
+    assert "Content-Encoding" not in reply.headers
+    assert reply.headers["Content-Length"] == str(len(TARBALL))
+    assert reply.headers["Content-Type"] == "application/octet-stream"
+    assert reply.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert reply.headers["Accept-Ranges"] == "bytes"
+    assert reply.body == TARBALL
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "expected"),
+    [
+        ({"Range": "bytes=0-0"}, 206, TARBALL[:1]),
+        ({"Range": "bytes=300000-"}, 206, TARBALL[300000:]),
+        ({"Range": "bytes=-300000"}, 206, TARBALL[-300000:]),
+        ({"Range": "bytes=0-1,3-4"}, 200, TARBALL),
+        ({"Range": "bytes=5-6", "If-Range": '"0123456789abcdef"'}, 206, TARBALL[5:7]),
+        ({"Range": "bytes=5-6", "If-Range": '"other"'}, 200, TARBALL),
+        ({"Range": "junk"}, 200, TARBALL),
+    ],
+)
+async def test_a_range_of_a_tarball_is_sent(
+    port: int, headers: dict[str, str], status: int, expected: bytes
+) -> None:
+    """One sound range of the right body gives 206 and that part, all else the whole."""
+    reply = await ask(port, "/big/-/big-1.0.0.tgz", headers=headers)
+
+    assert reply.status == status
+    assert reply.body == expected
+
+
+async def test_a_range_outside_is_refused(port: int, stories: Stories) -> None:
+    """A range that begins beyond the end gives 416 with the real size, and the file is closed."""
+    reply = await ask(port, "/small/-/small-1.0.0.tgz", headers={"Range": "bytes=7-"})
+
+    assert reply.status == 416
+    assert reply.headers["Content-Range"] == "bytes */7"
+    assert stories.tarballs["small-1.0.0.tgz"].closed == 1
+
+
+async def test_a_download_that_fails_at_once_is_told(port: int, stories: Stories) -> None:
+    """A tarball whose first bytes cannot be had is a 502 in JSON, and the file is closed."""
+    stories.tarballs["big-1.0.0.tgz"].fail_at = 0
+
+    reply = await ask(port, "/big/-/big-1.0.0.tgz")
+
+    assert reply.status == 502
+    assert reply.json()["code"] == "E_UPLINK_BROKEN"
+    assert stories.tarballs["big-1.0.0.tgz"].closed == 1
+
+
+async def test_a_download_that_fails_later_is_cut(
+    port: int, stories: Stories, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once a body has begun, its failure breaks the connection and leaves no traceback."""
+    caplog.set_level(logging.WARNING)
+    stories.tarballs["big-1.0.0.tgz"].fail_at = 600_000
+
+    reply = await send(port, get("/big/-/big-1.0.0.tgz"))
+
+    assert reply is not None
+    assert reply.status == 200
+    assert not reply.is_complete
+    assert len(reply.body) <= 600_000
+    assert stories.tarballs["big-1.0.0.tgz"].closed == 1
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("announced", [len(TARBALL) + 1, len(TARBALL) - 1])
+async def test_a_body_of_another_size_is_cut(port: int, stories: Stories, announced: int) -> None:
+    """A body that is not as long as was promised is never ended cleanly."""
+    stories.tarballs["big-1.0.0.tgz"].announced_bytes = announced
+
+    reply = await send(port, get("/big/-/big-1.0.0.tgz"))
+
+    assert reply is None or not reply.is_complete or len(reply.body) == announced < len(TARBALL)
+
+
+async def test_a_damaged_rendered_packument_is_cut(port: int, stories: Stories) -> None:
+    """A stored body that does not unpack to its end is never ended cleanly."""
+
+    class Damaged(Bytes):
+        async def read(self, offset: int, length: int) -> bytes:
+            whole = await super().read(offset, length)
+            return whole if offset == 0 else b"\x00" * len(whole)
+
+    stories.documents["big"] = json.dumps(random.Random(1).randbytes(600_000).hex()).encode()
+    stories.stored = Damaged(b"")
+
+    reply = await send(port, get("/big"))
+
+    assert reply is None or reply.status == 500 or not reply.is_complete
+
+
+async def test_a_reader_that_stalls_holds_little_and_is_cut(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that reads nothing is given a few pieces, then its connection is broken."""
+    monkeypatch.setattr(bodies, "PATIENCE", timedelta(seconds=0.3))
+
+    class Counted(Bytes):
+        taken = 0
+
+        async def read(self, offset: int, length: int) -> bytes:
+            self.taken += length
+            return b"x" * length
+
+    endless = Counted(b"", announced_bytes=1 << 30)
+    stories.tarballs["endless-1.0.0.tgz"] = endless
+    async with serve(stories) as port:
+        with socket.socket() as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", port))
+            stalled.sendall(get("/endless/-/endless-1.0.0.tgz"))
+            async with asyncio.timeout(10):
+                while not endless.closed:
+                    await asyncio.sleep(0.02)
+
+    # What the kernel's own buffers take is not ours; they hold a few megabytes at most.
+    assert endless.taken < 16 * 1024 * 1024
+
+
+async def test_clients_that_leave_make_no_noise(
+    port: int, stories: Stories, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fifty clients that hang up in the middle leave no traceback, no warning and no open file."""
+    caplog.set_level(logging.INFO)
+    big = stories.tarballs["big-1.0.0.tgz"] = Bytes(TARBALL * 10, wait=0.005)
+
+    for _ in range(50):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get("/big/-/big-1.0.0.tgz"))
+        await asyncio.sleep(0.002)
+        writer.transport.abort()
+    async with asyncio.timeout(10):
+        while big.closed < len([call for call in stories.calls if call[0] == "open"]):
+            await asyncio.sleep(0.01)
+
+    assert caplog.records == []
+
+
+async def test_an_error_of_a_story_is_its_status(port: int, stories: Stories) -> None:
+    """What a story raises is told in JSON, with the id that stands in the header."""
+    stories.failure = errors.UplinkAway(
+        uplink="main", reason="refused", retry_after=timedelta(seconds=9)
+    )
+
+    reply = await ask(port, "/small")
+
+    assert reply.status == 503
+    assert reply.headers["Retry-After"] == "9"
+    assert reply.reason == "uplink main: refused"
+    assert reply.json()["request_id"] == reply.headers["X-Request-Id"]
+
+
+async def test_a_bug_is_a_500_with_an_id_and_a_traceback_in_the_log(
+    port: int, stories: Stories, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody foresaw tells the caller an id, and us where it happened."""
+    stories.failure = KeyError("secret")
+
+    reply = await ask(port, "/small")
+
+    assert reply.status == 500
+    assert b"secret" not in reply.body
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.__dict__["request_id"] == reply.headers["X-Request-Id"]
+
+
+async def test_a_story_that_takes_too_long_is_a_504(stories: Stories) -> None:
+    """A client gets our answer before its own patience ends."""
+    stories.wait = 10
+    async with serve(stories, deadline=timedelta(seconds=0.1)) as port:
+        reply = await ask(port, "/small")
+
+        assert reply.status == 504
+        assert reply.json()["code"] == "E_UPLINK_TIMEOUT"
+
+
+async def test_what_is_passed_on_is_asked_for_by_its_parts(port: int, stories: Stories) -> None:
+    """Search, keys, attestations, counts and audits reach their stories with what was asked."""
+    for path in (
+        "/-/v1/search?text=a%20b&size=20",
+        "/-/npm/v1/keys",
+        "/-/npm/v1/attestations/@s%2fn@1.0.0",
+        "/downloads/point/last-week/@s/n",
+        "/-/package/small/dist-tags",
+    ):
+        assert (await ask(port, path)).status == 200
+    await ask(port, "/-/npm/v1/security/audits/quick", method="POST", data=b"{}")
+
+    assert [call[:-1] for call in stories.calls] == [
+        ("search", "text=a+b&size=20"),
+        ("keys",),
+        ("attestations", "@s/n", "1.0.0"),
+        ("downloads", "downloads/point/last-week/@s/n"),
+        ("dist_tags", "small"),
+        ("tree", "-/npm/v1/security/audits/quick", b"{}"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/-/v1/search?text=x", "/-/package/small/dist-tags", "/-/ping"])
+async def test_what_is_worked_out_per_call_is_not_stored(port: int, path: str) -> None:
+    """A client keeps every GET it may; these it may not."""
+    assert (await ask(port, path)).headers["Cache-Control"] == "no-store"
+
+
+async def test_an_audit_may_come_packed(port: int, stories: Stories) -> None:
+    """A gzipped audit, as npm and bun send it, reaches the story unpacked."""
+    body = json.dumps({"lodash": ["4.0.0"]}).encode()
+
+    reply = await ask(
+        port,
+        "/-/npm/v1/security/advisories/bulk",
+        method="POST",
+        data=gzip.compress(body),
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert reply.status == 200
+    assert stories.calls[0][:2] == ("bulk", body)
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}" * 1000)[:-20]])
+async def test_a_damaged_audit_is_refused(port: int, stories: Stories, body: bytes) -> None:
+    """A body that does not unpack is the caller's fault."""
+    reply = await ask(
+        port,
+        "/-/npm/v1/security/advisories/bulk",
+        method="POST",
+        data=body,
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert reply.status == 400
+    assert stories.calls == []
+
+
+async def test_a_bomb_is_refused(port: int, stories: Stories) -> None:
+    """A small body that unpacks to more than the limit is refused with 413."""
+    bomb = gzip.compress(b"\x00" * 64 * 1024 * 1024)
+
+    reply = await ask(
+        port,
+        "/-/npm/v1/security/advisories/bulk",
+        method="POST",
+        data=bomb,
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert reply.status == 413
+    assert stories.calls == []
+
+
+async def test_a_body_that_drips_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that does not come in time is refused, however long the client would go on."""
+    monkeypatch.setattr(bodies, "READING", timedelta(seconds=0.2))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"POST /-/npm/v1/security/advisories/bulk HTTP/1.1\r\n"
+        b"Host: a\r\nContent-Length: 99\r\n\r\n{"
+    )
+
+    async with asyncio.timeout(5):
+        reply = await receive(reader)
+    writer.close()
+
+    assert reply is not None
+    assert reply.status == 400
+
+
+async def test_a_worker_that_goes_down_closes_its_connections(stories: Stories) -> None:
+    """While draining, every answer says that the connection ends."""
+    drain = Drain()
+    async with serve(stories, drain=drain) as port:
+        before = await ask(port, "/-/ping")
+        drain.is_on = True
+        after = await ask(port, "/-/ping")
+
+        assert before.headers.get("Connection") != "close"
+        assert after.headers["Connection"] == "close"
+
+
+async def test_a_trusted_proxy_gives_prefix_scheme_and_id(stories: Stories) -> None:
+    """Behind a listed proxy links, routes and the id of a request are the proxy's."""
+    stories.documents["small"] = b'{"t":"{base_url}/x"}'
+    headers = {
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "npm.example",
+        "X-Forwarded-Prefix": "/npm",
+        "X-Request-Id": "from-the-proxy",
+    }
+    async with serve(stories, trusted_proxies=("127.0.0.1",)) as port:
+        stripped = await ask(port, "/small", headers)
+        whole = await ask(port, "/npm/small", headers)
+
+        assert stripped.json() == whole.json() == {"t": "https://npm.example/npm/x"}
+        assert whole.headers["X-Request-Id"] == "from-the-proxy"
+
+
+async def test_the_page_shows_the_address_and_runs_nothing(port: int) -> None:
+    """A browser is shown how to point a client here, on a page that may load nothing."""
+    page = await ask(port, "/", headers={"Accept": "text/html", "Host": "npm.example"})
+    data = await ask(port, "/")
+
+    text = page.body.decode()
+    assert "npm config set registry http://npm.example/" in text
+    assert "script" not in text
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert data.json() == {"name": "packhouse", "version": "1.2.3"}
+
+
+async def test_probes_and_people_are_answered(port: int) -> None:
+    """Ping, health, readiness, numbers and whoami answer as npm and probes expect."""
+    ping = await ask(port, "/-/ping?write=true")
+    health = await ask(port, "/-/health")
+    ready = await ask(port, "/-/ready")
+    numbers = await ask(port, "/-/metrics")
+    whoami = await ask(port, "/-/whoami")
+
+    assert ping.json() == {}
+    assert health.json()["status"] == "alive"
+    assert ready.json()["status"] == "ready"
+    assert "packhouse_requests_total" in numbers.body.decode()
+    assert whoami.status == 401
+
+
+async def test_storage_that_fails_is_told_to_the_probe(stories: Stories) -> None:
+    """A worker whose storage cannot be used says 503, so that a balancer leaves it alone."""
+
+    async def check() -> None:
+        raise errors.StorageAway(reason="disk gone")
+
+    probe = ops.Probe(version="1", checks={"blobs": check}, uplinks=lambda: {"main": "open"})
+    async with serve(stories, probe=probe) as port:
+        reply = await ask(port, "/-/ready")
+
+        assert reply.status == 503
+        assert reply.json()["uplinks"] == {"main": "open"}
