@@ -158,37 +158,36 @@ async def read(request: web.Request, limit_bytes: int) -> bytes:
     Raises TooLarge beyond `limit_bytes` (counted after decompression), InvalidRequest if it is
     broken or does not come within `READING`.
     """
+    coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
+    if coding not in {"identity", "gzip", "x-gzip"}:
+        raise errors.InvalidRequest(reason="a body may be coded with gzip, or not at all")
+    body = await _received(request, limit_bytes)
+    # By its first bytes, not by its header: whoever decoded it on the way may have left that.
+    return await _unpacked(body, limit_bytes) if encoding.is_gzip(body) else body
+
+
+async def _received(request: web.Request, limit_bytes: int) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(READING.total_seconds()):
-            async for piece in _decoded(request, limit_bytes):
-                body += piece
+            async for chunk in request.content.iter_any():
+                body += chunk
                 if len(body) > limit_bytes:
                     raise errors.TooLarge(limit_bytes=limit_bytes)
     except TimeoutError:
         raise errors.InvalidRequest(reason="the body did not arrive in time") from None
-    except encoding.TooBig:
-        raise errors.TooLarge(limit_bytes=limit_bytes) from None
-    except (web.RequestPayloadError, encoding.BadEncoding):
+    except web.RequestPayloadError:
         raise errors.InvalidRequest(reason="the body is damaged or cut short") from None
     return bytes(body)
 
 
-async def _decoded(request: web.Request, limit_bytes: int) -> AsyncGenerator[bytes]:
-    # Not by aiohttp, which takes a gzip body that is cut short for a whole one.
-    coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
-    chunks = request.content.iter_any()
-    if coding in {"gzip", "x-gzip"}:
-        gunzip = encoding.Gunzip(limit_bytes=limit_bytes)
-        async for chunk in chunks:
-            for piece in gunzip.feed(chunk):
-                yield piece
-        gunzip.finish()
-    elif coding == "identity":
-        async for chunk in chunks:
-            yield chunk
-    else:
-        raise errors.InvalidRequest(reason="a body may be coded with gzip, or not at all")
+async def _unpacked(body: bytes, limit_bytes: int) -> bytes:
+    try:
+        return await asyncio.to_thread(encoding.gunzip, body, limit_bytes=limit_bytes)
+    except encoding.TooBig:
+        raise errors.TooLarge(limit_bytes=limit_bytes) from None
+    except encoding.BadEncoding:
+        raise errors.InvalidRequest(reason="the body is damaged or cut short") from None
 
 
 def _tell(error: Exception) -> None:

@@ -66,6 +66,7 @@ class Server(web.Server):
             max_line_size=LINE_BYTES,
             max_field_size=FIELD_BYTES,
             max_headers=HEADERS,
+            # Not by aiohttp, which takes a gzip body that is cut short for a whole one.
             auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # ours is written by the middleware
         )

@@ -439,7 +439,9 @@ async def test_an_audit_may_come_packed(port: int, stories: Stories) -> None:
     assert stories.calls[0][:2] == ("bulk", body)
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"{}" * 1000)[:-20]])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"{}" * 1000)[:-1], gzip.compress(b"{}") + b"x", b"\x1f\x8b\x08"]
+)
 async def test_a_damaged_audit_is_refused(port: int, stories: Stories, body: bytes) -> None:
     """A body that does not unpack is the caller's fault."""
     reply = await ask(
