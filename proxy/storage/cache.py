@@ -384,6 +384,8 @@ def _fits(file: BinaryIO) -> bool:
     """Whether what follows the frame is what the frame says."""
     file.seek(0)
     frame = file.read(_FRAME_BYTES)
+    if len(frame) < _FRAME_BYTES:
+        return False
     digest = _hashed(file)
     return frame == _frame(file.tell() - _FRAME_BYTES, digest)
 

@@ -31,7 +31,8 @@ CREATE INDEX tarballs_by_digest ON tarballs (digest);
 CREATE INDEX tarballs_by_use ON tarballs (used_at);
 
 CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL);
-INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', unixepoch() * 1000000);
+INSERT INTO sqlite_sequence (name, seq)
+VALUES ('changes', CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 + abs(random() % 1000));
 CREATE TRIGGER changes_trimmed AFTER INSERT ON changes BEGIN
     DELETE FROM changes WHERE seq <= NEW.seq - 10000;
 END;

@@ -170,8 +170,7 @@ class SqliteIndex:
 
     async def is_referenced(self, digest: str) -> bool:
         """Whether any record names `digest`."""
-        with self._reader() as db:
-            return _is_referenced(db, digest)
+        return bool(self._read(schema.IS_REFERENCED, (digest,))[0][0])
 
     def revision(self) -> int:
         """SQLite's data_version of the reading connection: it counts the commits of all others."""
@@ -198,6 +197,10 @@ class SqliteIndex:
     # --- reading ---
 
     def _read(self, sql: str, values: Row) -> list[Row]:
+        if self._reading_generation == self._generation:
+            # The way of every request: nothing but SQLite. What fails is asked again, with care.
+            with suppress(apsw.Error):
+                return _ask(self._reading, sql, values)
         with self._reader() as db:
             return _ask(db, sql, values)
 

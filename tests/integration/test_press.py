@@ -331,7 +331,7 @@ async def test_cancelled_question_does_not_answer_the_next(bench: Bench) -> None
 
 
 async def test_stopped_process_is_given_up(bench: Bench) -> None:
-    """A pressing process that does not answer in time is ended, and the caller hears StorageAway."""
+    """A pressing process that does not answer in time is ended, its caller hears StorageAway."""
     record = await stored(bench, SIZES["big"])
     facts = {
         "body": str(bench.blobs.path(record.digest)),
