@@ -15,6 +15,8 @@ import pytest
 
 from tests.fakes.rawhttp import RawReply, get, send
 from tests.fakes.stories import Bytes, Stories, serve
+from tests.fakes.uplink import FakeUplink
+from tests.registry import Registry
 
 ALLOWED = {400, 404, 405, 413, 414, 431}
 EVIL = "evil.example"
@@ -395,3 +397,17 @@ async def test_a_tarball_name_is_asked_for_as_it_was_parsed(port: int, stories: 
         reply = await send(port, get(target))
         check(reply, target, {200})
     assert {call[:3] for call in stories.calls} == {("open", "@scope/name", "name-1.0.0.tgz")}
+
+
+async def test_the_whole_registry_refuses_the_corpus(
+    registry: Registry, uplink: FakeUplink
+) -> None:
+    """Put together as it is run, the registry answers the corpus alike and asks no such thing."""
+    port = int(registry.url.rpartition(":")[2])
+
+    for target in [target for target in TARGETS if len(target) < 4000][::3]:
+        check(await send(port, get(target)), target, ALLOWED | HARMLESS)
+
+    for seen in uplink.requests:
+        assert not set(seen.decoded_path) & set("\\\x00\r\n%"), seen
+        assert not {".", ".."} & set(seen.decoded_path.split("/")), seen
