@@ -19,6 +19,7 @@ from yarl import URL
 from proxy import app
 from proxy.config.settings import Cache, Config, Log, Server, Storage, Uplink
 from proxy.npm.policy import EVERYTHING, Origin, Rule, Rules
+from proxy.web.connections import Runner
 
 ABBREVIATED = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"
 FULL = "application/json"
@@ -100,7 +101,7 @@ class Registry:
 
     async def start(self) -> None:
         self.app = app.build(self.config, clock=self.clock.now, monotonic=self.clock.monotonic)
-        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1)
+        runner = Runner(self.app, shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -14,12 +14,11 @@ from aiohttp import http_parser, web
 from proxy import errors
 from proxy.config.settings import Config
 from proxy.web import keys
+from proxy.web.connections import Runner
 
 _log = logging.getLogger(__name__)
 
-_KEEPALIVE_SECONDS = 80.0  # npm's agents keep idle connections for up to a minute and more
 _SHUTDOWN_SECONDS = 20.0
-_LARGEST_LINE_BYTES = 16 * 1024
 
 BuildApp = Callable[[Config], web.Application]
 LoadConfig = Callable[[], Config]
@@ -44,15 +43,7 @@ async def _serve(
     listener: socket.socket, config: Config, build: BuildApp, reload: LoadConfig
 ) -> None:
     app = build(config)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
-        max_line_size=_LARGEST_LINE_BYTES,
-        max_field_size=_LARGEST_LINE_BYTES,
-    )
+    runner = Runner(app, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     stop = _listen_for_signals(app, reload)
     # A copy of the socket, because closing the site closes it, and the other workers go on with
