@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND = Path(sys.executable).with_name("packhouse")
@@ -22,11 +23,19 @@ START_SECONDS = 30
 STOP_SECONDS = 15
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One that answers. `url` has no slash at its end."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
 def serving(
     folder: Path, *options: str, settings: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """Serve what is in `folder` until the block ends; yields its address, without a slash.
+) -> Iterator[Server]:
+    """Serve what is in `folder` until the block ends.
 
     `options` follow `packhouse serve`; `settings` are PACKHOUSE_... variables without that prefix.
     The log goes to a file beside `folder`. Fails unless it starts, and stops when it is told to.
@@ -36,7 +45,7 @@ def serving(
     process = _start(folder, url.removeprefix("http://"), log, options, settings or {})
     try:
         _wait(process, url, log)
-        yield url
+        yield Server(url, process.pid)
     finally:
         process.terminate()
         code = process.wait(STOP_SECONDS)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.clients import project
 from tests.clients.clients import Berry, Bun, Client, Npm, Outcome, Pnpm, Yarn1
-from tests.clients.server import free_port, serving
+from tests.clients.server import Server, free_port, serving
 
 # They share a filled mirror, so they share a worker; several hundred packages take their time.
 pytestmark = [
@@ -40,10 +41,10 @@ def place(tmp_path: Path) -> Iterator[Path]:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield a data folder that clients with and without a lockfile have filled."""
     place = tmp_path_factory.mktemp("filled")
-    with serving(place / "data") as registry:
+    with serving(place / "data") as server:
         for client in RESOLVERS:
-            succeed(client, place / client.name, registry, locked=False)
-        succeed(NEWEST[0], place / "locked", registry, locked=True)
+            succeed(client, place / client.name, server.url, locked=False)
+        succeed(NEWEST[0], place / "locked", server.url, locked=True)
     yield place / "data"
     shutil.rmtree(place)
 
@@ -51,32 +52,32 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("client", NEWEST, ids=named)
 def test_cold(client: Client, place: Path) -> None:
     """A lockfile installs completely through a server that has never seen any of it."""
-    with serving(place / "data") as registry:
-        succeed(client, place / "app", registry, locked=True)
+    with serving(place / "data") as server:
+        succeed(client, place / "app", server.url, locked=True)
 
 
 @pytest.mark.parametrize("client", [*NEWEST, *OLDER], ids=named)
 def test_warm(client: Client, place: Path, filled: Path) -> None:
     """A lockfile installs completely for a client with empty caches from what another one left."""
-    with serving(filled) as registry:
-        succeed(client, place / "app", registry, locked=True)
+    with serving(filled) as server:
+        succeed(client, place / "app", server.url, locked=True)
 
 
 @pytest.mark.parametrize("client", NEWEST, ids=named)
 def test_away(client: Client, place: Path, filled: Path) -> None:
     """A lockfile installs completely from stale copies while the uplink cannot be reached."""
-    with away(filled) as registry:
-        succeed(client, place / "app", registry, locked=True)
+    with away(filled) as server:
+        succeed(client, place / "app", server.url, locked=True)
 
 
 @pytest.mark.parametrize("client", RESOLVERS, ids=named)
 def test_resolve_away(client: Client, place: Path, filled: Path) -> None:
     """Versions are chosen without a lockfile from stale copies while the uplink is away."""
-    with away(filled) as registry:
-        succeed(client, place / "app", registry, locked=False)
+    with away(filled) as server:
+        succeed(client, place / "app", server.url, locked=False)
 
 
-def away(data: Path):
+def away(data: Path) -> AbstractContextManager[Server]:
     """Serve `data` with nobody at the uplink's address; every copy is stale after a second."""
     uplink = f"http://127.0.0.1:{free_port()}/"
     return serving(data, "--uplink", uplink, settings={"CACHE_MAX_AGE": "1s"})
