@@ -16,7 +16,8 @@ from proxy.npm import links
 from proxy.npm.names import PackageName
 
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<scheme>https?)://(?P<host>(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?|\[[0-9a-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>(?:[/?][^#]*)?)(?:#.*)?",
     re.ASCII | re.IGNORECASE,
 )

@@ -312,7 +312,7 @@ class HttpUplink:
         """Errors of aiohttp and of the system as faults."""
         try:
             yield
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._fault(error, method) from error
 
     def _fault(self, error: Exception, method: str) -> Fault:
@@ -322,8 +322,13 @@ class HttpUplink:
             return self._faults.broken(f"TLS: {_said(error)}")
         if isinstance(error, aiohttp.ClientConnectorError):
             return self._undialled(error)
+        if isinstance(error, ValueError):
+            return self._faults.unusable(f"leads to what cannot be dialled: {_said(error)}")
         if isinstance(error, aiohttp.ClientPayloadError):
             return self._faults.broken("the body broke off", may_retry=True)
+        return self._unanswered(error, method)
+
+    def _unanswered(self, error: Exception, method: str) -> Fault:
         if isinstance(error, aiohttp.ClientResponseError):
             return self._faults.broken("the answer is not sound HTTP")
         # Closed or reset. aiohttp has sent a GET once more by itself already, because that is what
@@ -394,11 +399,18 @@ class HttpUplink:
             skip_auto_headers=("accept", "content-type"),
         )
 
-    def _tls(self, *, is_home: bool) -> ssl.SSLContext:
-        """Whom we trust; and, at home only, the certificate that says who we are."""
-        context = ssl.create_default_context(cafile=self._settings.ca_file)
-        if is_home and self._settings.client_cert is not None:
-            context.load_cert_chain(self._settings.client_cert, self._settings.client_key)
+    def _tls(self, *, is_home: bool) -> ssl.SSLContext | bool:
+        """Whom we trust (True: the system), and at home the certificate that says who we are."""
+        ca_file, certificate = self._settings.ca_file, self._settings.client_cert
+        if ca_file is None and (certificate is None or not is_home):
+            return True
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+            if is_home and certificate is not None:
+                context.load_cert_chain(certificate, self._settings.client_key)
+        except OSError as error:
+            problem = f"uplinks.{self.name}: ca_file, client_cert or client_key: {error}"
+            raise errors.ConfigError(problems=[problem]) from error
         return context
 
 

@@ -227,13 +227,18 @@ async def gzip_unlabelled(reader: Reader, writer: Writer, request: Seen) -> None
 
 
 def gzip_bomb(size_bytes: int) -> Script:
-    """A gzip body that unpacks to `size_bytes` spaces."""
+    """A gzip body that unpacks to `size_bytes` spaces, in whole MiB."""
 
     async def script(reader: Reader, writer: Writer, request: Seen) -> None:
-        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-        piece = b" " * 65_536
-        body = b"".join(packer.compress(piece) for _ in range(size_bytes // len(piece)))
-        await _send_coded(writer, request.answer(), body + packer.flush())
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        piece, count, crc = b" " * 2**20, size_bytes // 2**20, 0
+        # A full flush makes blocks that may be repeated, so that a gigabyte costs as one megabyte.
+        block = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
+        for _ in range(count):
+            crc = zlib.crc32(piece, crc)
+        head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+        tail = b"\x03\0" + struct.pack("<II", crc, size_bytes & 0xFFFF_FFFF)
+        await _send_coded(writer, request.answer(), head + block * count + tail)
 
     return script
 
