@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,23 +31,30 @@ def named(client: Client) -> str:
     return client.name
 
 
+def roomy() -> Path | None:
+    """Return a folder in memory if there is room: installs write some hundred megabytes each."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """Yield a folder that is emptied at once: each install leaves some hundred megabytes."""
-    yield tmp_path
-    shutil.rmtree(tmp_path)
+def place() -> Iterator[Path]:
+    """Yield a folder that goes with all that is in it when the test ends."""
+    with TemporaryDirectory(prefix="packhouse-clients-", dir=roomy()) as at:
+        yield Path(at)
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def filled() -> Iterator[Path]:
     """Yield a data folder that clients with and without a lockfile have filled."""
-    place = tmp_path_factory.mktemp("filled")
-    with serving(place / "data") as server:
-        for client in RESOLVERS:
-            succeed(client, place / client.name, server.url, locked=False)
-        succeed(NEWEST[0], place / "locked", server.url, locked=True)
-    yield place / "data"
-    shutil.rmtree(place)
+    with TemporaryDirectory(prefix="packhouse-filled-", dir=roomy()) as at:
+        data = Path(at) / "data"
+        with serving(data) as server:
+            for client in (Npm("11"), Bun()):
+                with TemporaryDirectory(dir=at) as place:
+                    succeed(client, Path(place) / "new", server.url, locked=False)
+                    succeed(client, Path(place) / "locked", server.url, locked=True)
+        yield data
 
 
 @pytest.mark.parametrize("client", NEWEST, ids=named)
