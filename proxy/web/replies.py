@@ -32,12 +32,8 @@ from proxy.web.keys import EXCHANGE
 from proxy.web.negotiation import UNSATISFIABLE, Slice
 
 SERVER = "packhouse"
-ALWAYS: Mapping[str, str] = MappingProxyType(
-    {
-        hdrs.SERVER: SERVER,
-        istr("X-Content-Type-Options"): "nosniff",
-    }
-)
+# Copied into every reply.
+_ALWAYS = CIMultiDict({hdrs.SERVER: SERVER, istr("X-Content-Type-Options"): "nosniff"})
 
 _CACHE_STATUS = istr("Cache-Status")
 NO_STORE = "no-store"
@@ -133,7 +129,7 @@ async def tarball(request: web.Request, found: Tarball) -> web.StreamResponse:
 
 def json(body: bytes, *, status: int = 200, cache_control: str = NO_STORE) -> web.Response:
     """A small JSON answer."""
-    headers = CIMultiDict(ALWAYS)
+    headers = CIMultiDict(_ALWAYS)
     headers[hdrs.CONTENT_TYPE] = JSON_TYPE
     headers[hdrs.CACHE_CONTROL] = cache_control
     return web.Response(body=body, status=status, headers=headers)
@@ -141,7 +137,7 @@ def json(body: bytes, *, status: int = 200, cache_control: str = NO_STORE) -> we
 
 def text(body: bytes, content_type: str, **more: str) -> web.Response:
     """A small answer that is no JSON; `more` are further headers, with "_" for "-"."""
-    headers = CIMultiDict(ALWAYS)
+    headers = CIMultiDict(_ALWAYS)
     headers[hdrs.CONTENT_TYPE] = content_type
     headers[hdrs.CACHE_CONTROL] = NO_STORE
     for name, value in more.items():
@@ -229,7 +225,7 @@ def _retry_seconds(raised: Exception) -> int:
 
 
 def _document_headers(found: Document) -> CIMultiDict[str]:
-    headers = CIMultiDict(ALWAYS)
+    headers = CIMultiDict(_ALWAYS)
     headers[hdrs.VARY] = _VARY
     headers[hdrs.AGE] = str(max(0, int(found.freshness.age.total_seconds())))
     headers[_CACHE_STATUS] = cache_status(found.freshness)
@@ -244,7 +240,7 @@ def _document_headers(found: Document) -> CIMultiDict[str]:
 
 
 def _tarball_headers(found: Tarball) -> CIMultiDict[str]:
-    headers = CIMultiDict(ALWAYS)
+    headers = CIMultiDict(_ALWAYS)
     headers[hdrs.ACCEPT_RANGES] = "bytes"
     headers[hdrs.CACHE_CONTROL] = _IMMUTABLE
     headers[_CACHE_STATUS] = cache_status(found.freshness)

@@ -45,7 +45,7 @@ def test_a_line_is_one_json_object() -> None:
 
     assert line.endswith(b"}\n")
     assert json.loads(line) == {
-        "time": "2026-05-04T03:02:01.500+00:00",
+        "time": "2026-05-04T03:02:01.500Z",
         "request_id": "ab-1",
         "client": "192.0.2.1",
         "method": "GET",
