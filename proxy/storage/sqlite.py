@@ -327,8 +327,13 @@ def _sound(path: Path) -> apsw.Connection:
 
 def _reader(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path))
-    _prepare(db, _READ_WAIT)
-    db.execute("PRAGMA query_only = 1")
+    try:
+        _prepare(db, _READ_WAIT)
+        db.execute("PRAGMA query_only = 1")
+        _ask(db, "PRAGMA data_version")  # SQLite opens the log with the first read: let it be now
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -196,7 +196,7 @@ def _remove(path: Path) -> None:
 async def test_damaged_file_is_a_miss(
     cache: Cache, folder: Path, damage: Callable[[Path], None], value: bytes
 ) -> None:
-    """A value's file that was cut, emptied, changed or lengthened is a miss; it can be put again."""
+    """A file that was cut, emptied, changed or lengthened is a miss; it can be put again."""
     await cache.put("a", value)
     damage(files(folder)[0])
 
