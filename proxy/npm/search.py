@@ -1,13 +1,32 @@
-"""The answer to a search (`/-/v1/search`).
+"""A text search (`/-/v1/search`): what it asks for, and its answer.
 
-Its shape is `{"objects": [{"package": {"name": ...}}], "total": 1, "time": "..."}`.
+The answer's shape is `{"objects": [{"package": {"name": ...}}], "total": 1, "time": "..."}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 from proxy.npm import wire
+
+_BETWEEN = re.compile(r"[\s,]+")
+_SCOPE = "scope:"
+
+
+def names(text: str) -> Iterator[str]:
+    """Every word of a search's text that a package or a scope may be called.
+
+    A scope (`@acme`, `scope:acme`) is given as `@acme/`, which the patterns of that scope match. Of
+    a qualifier (`author:ann`) the value is given, because it may be a secret just as well.
+    """
+    for part in _BETWEEN.split(text):
+        word = part.strip("\"'").lstrip("+-")
+        if word.startswith(_SCOPE):
+            word = "@" + word.removeprefix(_SCOPE).removeprefix("@")
+        word = word.rpartition(":")[2]
+        if word:
+            yield f"{word}/" if word.startswith("@") and "/" not in word else word
 
 
 def only(answer: bytes, keep: Callable[[str], bool]) -> bytes:

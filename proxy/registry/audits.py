@@ -21,6 +21,8 @@ _LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 _BULK = "-/npm/v1/security/advisories/bulk"
 _JSON_GZIP = {"content-type": "application/json", "content-encoding": "gzip"}
 
+_Share = dict[str, list[object]]
+
 
 class Audits:
     """Bulk, quick and full audits."""
@@ -31,21 +33,16 @@ class Audits:
     async def bulk(self, body: bytes, request_id: str = "") -> bytes:
         """Advisories by name, for `{"name": ["1.0.0"]}` (identity JSON in and out)."""
         try:
-            asked = audit.bulk(body)
+            shares = self._shares(audit.bulk(body))
         except audit.BadAudit as fault:
             raise errors.InvalidRequest(reason=str(fault)) from fault
-        shares: dict[str, dict[str, list[object]]] = {}
-        for name, versions in asked.items():
-            uplink = self._routing.uplink_of(name)
-            if uplink is not None:
-                shares.setdefault(uplink, {})[name] = versions
         answers = await asyncio.gather(
-            *(
-                self._ask(uplink, _BULK, audit.encode(share), request_id)
-                for uplink, share in shares.items()
-            )
+            *(self._advisories(uplink, share, request_id) for uplink, share in shares.items())
         )
-        return audit.merged(answers)
+        known = [answer for answer in answers if answer is not None]
+        if shares and not known:
+            raise errors.NotFound(reason="no uplink of these packages offers audits")
+        return audit.merged(known)
 
     async def tree(self, path: str, body: bytes, request_id: str = "") -> bytes:
         """A quick or full audit.
@@ -59,7 +56,45 @@ class Audits:
             pruned = audit.without(body, lambda name: self._routing.uplink_of(name) == rest)
         except audit.BadAudit as fault:
             raise errors.InvalidRequest(reason=str(fault)) from fault
-        return await self._ask(rest, path, pruned, request_id)
+        answer = await self._ask(rest, path, pruned, request_id)
+        try:
+            return audit.check_report(answer)
+        except audit.BadAudit as fault:
+            raise errors.UplinkBroken(uplink=rest, reason=str(fault)) from fault
+
+    def _shares(self, asked: _Share) -> dict[str, _Share]:
+        """What each uplink is to be asked; a hosted name is in nobody's share."""
+        shares: dict[str, _Share] = {}
+        for name, versions in asked.items():
+            uplink = self._routing.uplink_of(name)
+            if uplink is not None:
+                shares.setdefault(uplink, {})[name] = versions
+        return shares
+
+    async def _advisories(
+        self, uplink: str, share: _Share, request_id: str
+    ) -> audit.Advisories | None:
+        """What one uplink knows of its share; None from one that offers no audits.
+
+        Registries of one's own rarely do. The uplink of all other names must: without it, nearly
+        everything would seem free of advisories.
+        """
+        body = self._body(share)
+        try:
+            answer = await self._ask(uplink, _BULK, body, request_id)
+            return audit.advisories(answer, asked=share)
+        except errors.NotFound:
+            if uplink == self._routing.rest:
+                raise
+            return None
+        except audit.BadAudit as fault:
+            raise errors.UplinkBroken(uplink=uplink, reason=str(fault)) from fault
+
+    def _body(self, share: _Share) -> bytes:
+        try:
+            return audit.encode(share)
+        except audit.BadAudit as fault:
+            raise errors.InvalidRequest(reason=str(fault)) from fault
 
     async def _ask(self, uplink: str, path: str, body: bytes, request_id: str) -> bytes:
         answer = await self._routing.mirrors[uplink].uplink.forward(

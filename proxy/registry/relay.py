@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote
 
 from proxy import errors
+from proxy.npm import names, wire
 from proxy.npm import search as searches
-from proxy.npm import wire
 from proxy.npm.forms import JSON_TYPE
 from proxy.npm.names import PackageName
 from proxy.registry.answers import CacheState, Document, Freshness
@@ -33,12 +33,19 @@ _ATTESTATIONS_AGE = timedelta(hours=1)
 _SEARCH_AGE = timedelta(minutes=1)
 _DOWNLOADS_AGE = timedelta(hours=1)
 _KEYS = "-/npm/v1/keys"
+# What an entry costs besides its bytes, so that many small ones are bounded too.
+_ENTRY_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
+    key: str
     body: bytes
     at: float
+
+    @property
+    def cost_bytes(self) -> int:
+        return len(self.key) + len(self.body) + _ENTRY_BYTES
 
 
 class Relay:
@@ -66,16 +73,15 @@ class Relay:
         """The attestations of one version, as its uplink has them, byte for byte."""
         uplink = self._routing.mirror(name).uplink
         path = f"-/npm/v1/attestations/{name.escaped}@{quote(version, safe='')}"
-        return await self._remembered(
-            path, _ATTESTATIONS_AGE, lambda: self._get(uplink, path, "attestations", request_id)
-        )
+        return await self._passed_on(uplink, path, _ATTESTATIONS_AGE, "attestations", request_id)
 
     async def search(self, query: str, request_id: str = "") -> Document:
         """Search results, without names that come from elsewhere.
 
-        `query` is the raw query string.
+        `query` is the raw query string. NotFound if it asks for what no uplink may hear of.
         """
-        uplink = self._rest("search")
+        text = " ".join(value for key, value in parse_qsl(query) if key == "text")
+        uplink = self._searched(text)
         path = f"-/v1/search?{query}"
 
         async def ask() -> bytes:
@@ -87,16 +93,31 @@ class Relay:
             except wire.Undecodable as fault:
                 raise errors.UplinkBroken(uplink=uplink.name, reason=f"search: {fault}") from fault
 
-        return await self._remembered(path, _SEARCH_AGE, ask)
+        return await self._remembered(f"{uplink.name} {path}", _SEARCH_AGE, ask)
 
     async def downloads(self, path: str, request_id: str = "") -> Document:
         """Download counts, if the uplink has them.
 
-        `path` is the raw target without its leading slash.
+        `path` is the target without its leading slash, `downloads/{kind}/{period}/{names}`, with
+        up to 128 names between commas. Raises PackageNotFound if one of them is not the uplink's.
         """
         uplink = self._rest("download counts")
-        return await self._remembered(
-            path, _DOWNLOADS_AGE, lambda: self._get(uplink, path, "download counts", request_id)
+        asked = unquote(path.split("/", 3)[-1]).split(",")
+        for name in asked:
+            if self._routing.uplink_of(names.parse(name).full) != uplink.name:
+                raise errors.PackageNotFound(name=name)
+        return await self._passed_on(uplink, path, _DOWNLOADS_AGE, "download counts", request_id)
+
+    def _searched(self, text: str) -> upstream.Uplink:
+        """The uplink that may hear this text: the one that its words come from."""
+        rest = self._rest("searches")
+        origins = {self._routing.uplink_of(word) for word in searches.names(text)} - {rest.name}
+        if not origins:
+            return rest
+        if len(origins) == 1 and (origin := origins.pop()) is not None:
+            return self._routing.mirrors[origin].uplink
+        raise errors.NotFound(
+            reason="this search names what is not asked for elsewhere; search for other words alone"
         )
 
     def _rest(self, what: str) -> upstream.Uplink:
@@ -108,23 +129,26 @@ class Relay:
     async def _all_keys(self, request_id: str) -> bytes:
         uplinks = [mirror.uplink for mirror in self._routing.mirrors.values()]
         answers = await asyncio.gather(*(self._keys_of(uplink, request_id) for uplink in uplinks))
-        keys = [key for answer in answers for key in answer]
+        # Two mirrors of one registry give the same keys.
+        keys = {wire.dumps(key): key for answer in answers for key in answer}
         if not keys:
             raise errors.NotFound(reason="no uplink has signing keys")
-        return wire.dumps({"keys": keys})
+        return wire.dumps({"keys": list(keys.values())})
 
     async def _keys_of(self, uplink: upstream.Uplink, request_id: str) -> list[object]:
         try:
             body = await self._get(uplink, _KEYS, "signing keys", request_id)
-            value = wire.loads(body)
         except (errors.NotFound, errors.InvalidRequest):
             return []
-        except wire.Undecodable as fault:
-            raise errors.UplinkBroken(
-                uplink=uplink.name, reason=f"signing keys: {fault}"
-            ) from fault
-        keys = value.get("keys") if isinstance(value, dict) else None
+        keys = wire.loads(body).get("keys")
         return keys if isinstance(keys, list) else []
+
+    async def _passed_on(
+        self, uplink: upstream.Uplink, path: str, age: timedelta, what: str, request_id: str
+    ) -> Document:
+        return await self._remembered(
+            f"{uplink.name} {path}", age, lambda: self._get(uplink, path, what, request_id)
+        )
 
     async def _get(self, uplink: upstream.Uplink, path: str, what: str, request_id: str) -> bytes:
         answer = await uplink.forward(
@@ -136,35 +160,39 @@ class Relay:
             limit_bytes=_LARGEST_ANSWER_BYTES,
             request_id=request_id,
         )
-        return usable(answer, uplink.name, what)
+        body = usable(answer, uplink.name, what)
+        try:
+            wire.check_text(body)
+            wire.envelope(body)
+        except wire.Undecodable as fault:
+            # A web page, say, must not be remembered for an hour.
+            raise errors.UplinkBroken(uplink=uplink.name, reason=f"{what}: {fault}") from fault
+        return body
 
     async def _remembered(
-        self, key: str, age: timedelta, ask: Callable[[], Awaitable[bytes]]
+        self, key: str, age: timedelta, ask: Callable[[], Coroutine[object, object, bytes]]
     ) -> Document:
         held = self._memory.get(key)
         if held is not None and self._monotonic() - held.at < age.total_seconds():
             return self._document(held, CacheState.HIT)
 
-        async def fly() -> bytes:
-            return await ask()
-
         try:
-            body = await asyncio.shield(self._flights.join(key, fly))
+            body = await asyncio.shield(self._flights.join(key, ask))
         except errors.UplinkError as fault:
             if held is None:
                 raise
             return self._document(held, CacheState.STALE, str(fault))
-        held = _Remembered(body, self._monotonic())
-        self._remember(key, held)
+        held = _Remembered(key, body, self._monotonic())
+        self._remember(held)
         return self._document(held, CacheState.MISS)
 
-    def _remember(self, key: str, held: _Remembered) -> None:
-        before = self._memory.pop(key, None)
-        self._held_bytes += len(held.body) - (len(before.body) if before else 0)
-        self._memory[key] = held
+    def _remember(self, held: _Remembered) -> None:
+        before = self._memory.pop(held.key, None)
+        self._held_bytes += held.cost_bytes - (before.cost_bytes if before else 0)
+        self._memory[held.key] = held
         while self._held_bytes > _MOST_BYTES:
             _, oldest = self._memory.popitem(last=False)
-            self._held_bytes -= len(oldest.body)
+            self._held_bytes -= oldest.cost_bytes
 
     def _document(
         self, held: _Remembered, state: CacheState, reason: str | None = None
