@@ -5,20 +5,27 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from proxy.npm import names
+from proxy.npm.forms import Form
 from proxy.web import negotiation, replies
 from proxy.web.keys import EXCHANGE, PACKUMENTS, expect
 from proxy.web.targets import Manifest, Packument
 
 
 async def get_packument(request: web.Request) -> web.StreamResponse:
-    """`GET /{package}`: all versions, full or abbreviated as Accept says."""
+    """`GET /{package}`: all versions, full or abbreviated as Accept says.
+
+    `?write=true` comes before a write (npm unpublish asks so with an Accept for the abbreviated
+    form): it is given the full form, and nobody keeps it.
+    """
     exchange = request[EXCHANGE]
     target = expect(exchange, Packument)
-    form = negotiation.form(request.headers.get(hdrs.ACCEPT))
+    is_for_write = "?" in request.raw_path and request.query.get("write") == "true"
+    form = Form.FULL if is_for_write else negotiation.form(request.headers.get(hdrs.ACCEPT))
     found = await request.app[PACKUMENTS].document(
         target.name, form, exchange.address.base_url, exchange.id
     )
-    return await replies.document(request, found)
+    cache_control = replies.NO_STORE if is_for_write else None
+    return await replies.document(request, found, cache_control=cache_control)
 
 
 async def get_manifest(request: web.Request) -> web.StreamResponse:

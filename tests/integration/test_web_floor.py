@@ -117,6 +117,14 @@ async def test_the_form_is_negotiated(port: int, accept: str, content_type: str)
     assert reply.headers["Vary"] == "Accept, Accept-Encoding"
 
 
+async def test_a_packument_for_a_write_is_full_and_not_kept(port: int) -> None:
+    """Before a write the full form is given, whatever Accept says, and not stored."""
+    reply = await ask(port, "/small?write=true", {"Accept": ABBREVIATED})
+
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.headers["Cache-Control"] == "no-store"
+
+
 async def test_a_packument_has_all_its_headers(port: int) -> None:
     """Freshness, validators and the id of the request stand on every packument."""
     reply = await ask(port, "/small")
@@ -335,6 +343,37 @@ async def test_a_reader_that_stalls_holds_little_and_is_cut(
 
     # What the kernel's own buffers take is not ours; they hold a few megabytes at most.
     assert endless.taken < 16 * 1024 * 1024
+
+
+async def test_a_reader_that_stalls_between_small_replies_is_cut(
+    stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies that are sent in one piece wait for a stalled reader no longer than others."""
+    monkeypatch.setattr(bodies, "PATIENCE", timedelta(seconds=0.3))
+    body = stories.documents["small"] = b"x" * 200_000
+    requests = 200
+    async with serve(stories) as port:
+        with socket.socket() as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", port))
+            one = get("/small/1.0.0").replace(b"Connection: close\r\n", b"")
+            stalled.sendall(one * requests)
+            await asyncio.sleep(1)
+            stalled.settimeout(5)
+            received = await asyncio.to_thread(_drained, stalled)
+
+    assert received < len(body) * requests
+    assert len(stories.calls) < requests
+
+
+def _drained(connection: socket.socket) -> int:
+    received = 0
+    try:
+        while piece := connection.recv(1 << 20):
+            received += len(piece)
+    except ConnectionError:
+        pass
+    return received
 
 
 async def test_clients_that_leave_make_no_noise(
