@@ -90,7 +90,8 @@ class Presser:
             return self._process
         # -P: the folder we were started in is not a place to import from.
         command = (sys.executable, "-P", "-m", "proxy.storage.pressing")
-        env = {**os.environ, "PYTHONPATH": _ROOT}
+        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
+        env = {**os.environ, "PYTHONPATH": path}
         self._process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, env=env
         )

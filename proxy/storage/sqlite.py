@@ -316,6 +316,7 @@ def _sound(path: Path) -> apsw.Connection:
     try:
         _prepare(db, _WRITE_WAIT)
         db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA journal_size_limit = 16777216")  # a log that once grew large is cut
         if 0 < path.stat().st_size <= _CHECKED_AT_OPEN_BYTES:
             _check_pages(db)
         _migrate(db, path.name)
