@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import logging
 import random
@@ -22,6 +23,7 @@ from proxy import errors
 from proxy.npm import encoding
 from proxy.registry.answers import CacheState, Freshness
 from proxy.web import bodies, ops
+from proxy.web.access_log import AccessLog
 from proxy.web.keys import Drain
 from tests.fakes.rawhttp import get, receive, send
 from tests.fakes.stories import Bytes, Stories, serve
@@ -596,3 +598,43 @@ async def test_storage_that_fails_is_told_to_the_probe(stories: Stories) -> None
 
         assert reply.status == 503
         assert reply.json()["uplinks"] == {"main": "open"}
+
+
+async def test_every_request_is_logged_with_what_became_of_it(stories: Stories) -> None:
+    """One line a request, soon after it: its reply, its cache state, no query and no token."""
+    stream = io.BytesIO()
+    async with AccessLog(stream) as log, serve(stories, log=log) as port:
+        known = await ask(port, "/small?secret=1", {"User-Agent": "npm/11"})
+        await ask(port, "/-/user/token/secret", method="DELETE")
+        await send(port, get("/", method="CONNECT"))
+        stories.tarballs["big-1.0.0.tgz"].fail_at = 600_000
+        await send(port, get("/big/-/big-1.0.0.tgz"))
+        async with asyncio.timeout(5):
+            while stream.getvalue().count(b"\n") < 3:
+                await asyncio.sleep(0.05)
+
+    assert b"secret" not in stream.getvalue()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    first, second, last = lines[0], lines[1], lines[-1]
+    assert first["request_id"] == known.headers["X-Request-Id"]
+    assert (first["path"], first["status"], first["cache"]) == ("/small", 200, "hit")
+    assert (first["client"], first["user_agent"], first["uplink"]) == (
+        "127.0.0.1",
+        "npm/11",
+        "main",
+    )
+    assert first["bytes"] > len(known.body)
+    assert (second["path"], second["status"]) == ("/-/user/token/***", 404)
+    assert last["cut"] is True
+
+
+async def test_a_part_that_does_not_answer_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that hangs is a fault of its part, and the probe is answered in time."""
+    monkeypatch.setattr(ops, "_CHECK_TIMEOUT", timedelta(seconds=0.05))
+
+    async def hang() -> None:
+        await asyncio.sleep(30)
+
+    probe = ops.Probe(version="1", checks={"index": hang}, uplinks=dict)
+
+    assert (await probe.readiness()).faults == {"index": "no answer in time"}
