@@ -100,7 +100,7 @@ class Uplink(Protocol):
 
     @property
     def state(self) -> str:
-        """`closed` while it is asked, `open` while it is not, `half-open` while it is probed."""
+        """`closed` while it is asked, `open` while not, `half-open` while probed, or `offline`."""
 
     async def packument(
         self,

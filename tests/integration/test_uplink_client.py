@@ -194,7 +194,8 @@ async def test_connections_are_kept(published: FakeUplink, asked: Asked) -> None
 
 async def test_a_tarball_comes_whole(published: FakeUplink, asked: Asked) -> None:
     """Byte for byte, with its size known before; identity is asked for."""
-    url = published.url + TARBALL
+    dist = published.packages[NAME]["versions"]["1.0.0"]["dist"]
+    url = asked.client.tarball_url(dist["tarball"], names.parse(NAME), "1.0.0")
 
     async with asked.client.tarball(url) as stream:
         data = b"".join([chunk async for chunk in stream.chunks()])
@@ -288,6 +289,19 @@ async def test_refusals_of_services_are_handed_on(published: FakeUplink, asked: 
 
         assert (await asked.forward("-/v1/search")).status == status
     assert asked.client.state == "closed"
+
+
+async def test_the_smallest_body_is_whole(published: FakeUplink, asked: Asked) -> None:
+    """One byte is too short to look for gzip in, and comes all the same."""
+    published.script("/-/v1/search", faults.body(b"1"))
+
+    assert (await asked.forward("-/v1/search")).body == b"1"
+
+
+async def test_a_path_that_cannot_be_sent_is_the_callers_fault(asked: Asked) -> None:
+    """Control characters never reach the wire."""
+    with pytest.raises(errors.InvalidRequest):
+        await asked.forward("-/v1/search?text=a\r\nx: y")
 
 
 # --- the fault rows -------------------------------------------------------------------------------
@@ -444,6 +458,37 @@ async def test_a_certificate_of_a_known_authority_is_fine(tmp_path: Path) -> Non
         uplink.publish(NAME, "1.0.0")
         async with asking(uplink.url, ca_file=authority.ca_file) as asked:
             assert isinstance(await asked.packument(), Document)
+
+
+async def test_our_certificate_is_shown_at_home_only(tmp_path: Path) -> None:
+    """The uplink sees who we are; a listed origin that asks is not told, and hangs up."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("client")
+    tls = authority.server(asks_who=True)
+    async with FakeUplink(tls=tls) as home, FakeUplink(tls=tls) as other:
+        data = home.publish(NAME, "1.0.0")
+        other.publish(NAME, "1.0.0")
+        async with asking(
+            home.url,
+            origins=(other.url,),
+            ca_file=authority.ca_file,
+            client_cert=certificate,
+            client_key=key,
+        ) as asked:
+            assert await asked.tarball(home.url + TARBALL) == data
+            with pytest.raises(errors.UplinkBroken):
+                await asked.tarball(other.url + TARBALL)
+
+    assert other.requests == []
+
+
+async def test_a_certificate_that_cannot_be_read_is_a_mistake_of_the_operator(
+    tmp_path: Path,
+) -> None:
+    """It is told at start, with the name of the uplink."""
+    with pytest.raises(errors.ConfigError, match=r"uplinks\.main"):
+        async with asking("https://registry.example", ca_file=tmp_path / "none.pem"):
+            pass
 
 
 async def test_row_4_a_dial_that_is_swallowed_times_out() -> None:
@@ -716,6 +761,23 @@ async def test_concurrency_is_bounded(published: FakeUplink) -> None:
         published.resume()
 
         assert all(isinstance(answer, Document) for answer in await asyncio.gather(*calls))
+
+
+async def test_waiting_for_a_turn_ends_with_the_deadline(published: FakeUplink) -> None:
+    """A question that never got its turn is a time-out that nobody dialled for."""
+    settings = {"concurrency": 1, "deadline": SOON}
+    async with asking(published.url, **settings) as asked:
+        published.script(TARBALL, faults.stall_mid_body)
+        download = asyncio.create_task(asked.tarball(published.url + TARBALL))
+        await published.wait_for(1)
+
+        with pytest.raises(errors.UplinkTimeout, match="under way"):
+            await asked.packument()
+
+        assert published.count("/a") == 1
+        assert asked.client.state == "closed"
+        download.cancel()
+        await asyncio.gather(download, return_exceptions=True)
 
 
 # --- bombs and giants -----------------------------------------------------------------------------
