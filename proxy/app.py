@@ -6,6 +6,7 @@ Every concrete class is named here, once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,9 +14,11 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
+from pathlib import Path
 
 from aiohttp import web
 
+from proxy import errors
 from proxy.config.settings import Config, LogFormat
 from proxy.config.settings import Uplink as UplinkConfig
 from proxy.registry.audits import Audits
@@ -40,6 +43,8 @@ from proxy.web import access_log, keys, middleware, ops, routes
 from proxy.web.addresses import Addresses
 from proxy.web.metrics import Metrics
 
+_log = logging.getLogger(__name__)
+
 VERSION = metadata.version("packhouse")
 
 # A tarball up to this size is kept in memory: half of npm's are smaller than 20 KiB.
@@ -47,6 +52,7 @@ _SMALL_TARBALL_BYTES = 128 * 1024
 # Half of the memory for replies is for packuments, half for tarballs; no single one takes more than
 # a sixteenth.
 _LARGEST_SHARE = 16
+_INDEX = "index.sqlite"
 _OBSERVE_EVERY = timedelta(seconds=5)
 
 
@@ -76,18 +82,20 @@ class Storage:
     ) -> Storage:
         """The storage of this configuration, not open yet."""
         folder = config.storage.path
-        index = SqliteIndex(folder / "index.sqlite", clock=clock)
+        index = SqliteIndex(folder / _INDEX, clock=clock)
         blobs = FileBlobs(folder)
         leases = FileLeases(folder / "leases.lock")
+        cache = Cache(folder / "cache", size_limit_bytes=config.cache.rendered_size_bytes)
         return cls(
             index=index,
             blobs=blobs,
-            cache=Cache(folder / "cache", size_limit_bytes=config.cache.rendered_size_bytes),
+            cache=cache,
             leases=leases,
             press=Press(blobs=blobs),
             upkeep=Upkeep(
                 index=index,
                 blobs=blobs,
+                cache=cache,
                 leases=leases,
                 bounds=Bounds(
                     max_bytes=config.cache.max_size_bytes,
@@ -97,6 +105,11 @@ class Storage:
                 monotonic=monotonic,
             ),
         )
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether `folder` is a data folder."""
+        return (folder / _INDEX).exists()
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open everything; the stack closes it in reverse."""
@@ -113,7 +126,10 @@ def build(
     """The application of this configuration. Nothing is opened before it starts up."""
     storage = Storage.of(config, clock=clock, monotonic=monotonic)
     metrics = Metrics()
-    uplinks = {each.name: _uplink(each, config, metrics) for each in config.uplinks}
+    uplinks = {
+        each.name: _uplink(each, config, metrics, clock=clock, monotonic=monotonic)
+        for each in config.uplinks
+    }
     mirrors = {
         each.name: Mirror(
             uplink=uplinks[each.name],
@@ -204,7 +220,14 @@ def build(
     return app
 
 
-def _uplink(settings: UplinkConfig, config: Config, metrics: Metrics) -> Uplink:
+def _uplink(
+    settings: UplinkConfig,
+    config: Config,
+    metrics: Metrics,
+    *,
+    clock: Callable[[], datetime],
+    monotonic: Callable[[], float],
+) -> Uplink:
     if config.server.offline:
         return OfflineUplink(settings.name)
     basic = (settings.username, settings.password or "") if settings.username else None
@@ -227,6 +250,8 @@ def _uplink(settings: UplinkConfig, config: Config, metrics: Metrics) -> Uplink:
             origins=settings.origins,
             max_packument_bytes=settings.max_packument_bytes,
         ),
+        clock=monotonic,
+        now=clock,
         on_request=lambda uplink, kind, outcome, seconds, _: metrics.upstream(
             uplink, kind, outcome, seconds
         ),
@@ -263,11 +288,19 @@ async def _observe(
         metrics.flights(in_flight)
         for name, mirror in mirrors.items():
             metrics.breaker(name, is_open=mirror.uplink.state != "closed")
-        usage = await storage.index.usage()
-        metrics.disk("packuments", usage.packument_bytes)
-        metrics.disk("tarballs", usage.tarball_bytes)
-        metrics.disk("free", await storage.blobs.free_bytes())
+        try:
+            await _observe_disk(metrics, storage)
+        except errors.RegistryError as fault:
+            _log.warning("the disk cannot be observed", extra={"reason": str(fault)})
         await asyncio.sleep(_OBSERVE_EVERY.total_seconds())
+
+
+async def _observe_disk(metrics: Metrics, storage: Storage) -> None:
+    usage = await storage.index.usage()
+    metrics.disk("packuments", usage.packument_bytes)
+    metrics.disk("tarballs", usage.tarball_bytes)
+    metrics.disk("rendered", await storage.cache.volume())
+    metrics.disk("free", await storage.blobs.free_bytes())
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,6 @@ from proxy import app
 from proxy.cli import options
 from proxy.errors import RegistryError
 from proxy.npm import names
-from proxy.registry.upkeep import Damaged
 
 T = TypeVar("T")
 
@@ -34,8 +33,9 @@ def _run(
 ) -> T:
     """Do `work` on the storage of this configuration."""
     settings = options.load(config, given, needs_uplink=False)
-    if not settings.storage.path.is_dir():
-        raise click.ClickException(f"there is no data folder at {settings.storage.path}")
+    folder = settings.storage.path
+    if not app.Storage.is_in(folder):
+        raise click.ClickException(f"there is nothing of packhouse in {folder}; see --data")
 
     async def run() -> T:
         async with AsyncExitStack() as stack:
@@ -95,9 +95,12 @@ def purge(specs: tuple[str, ...], config: Path | None, **given: object) -> None:
 async def _purge(storage: app.Storage, spec: str) -> int:
     # The first character may be a scope's "@".
     text, at, version = spec.rpartition("@") if "@" in spec[1:] else (spec, "", "")
-    name = names.parse(text if at else spec)
+    name = names.parse(text)
+    if at and not version:
+        raise click.UsageError(f"{spec}: a version is missing behind the @")
     if not version:
-        await storage.index.drop_packuments(name.full)
+        for digest in await storage.index.drop_packuments(name.full):
+            await storage.blobs.delete(digest)
     removed = 0
     for record in await storage.index.tarballs(name.full):
         if not version or record.version == version:
@@ -109,20 +112,23 @@ async def _purge(storage: app.Storage, spec: str) -> int:
 @cache.command()
 @options.common
 def verify(config: Path | None, **given: object) -> None:
-    """Read every tarball and compare its digest; damaged ones are removed, to be fetched again."""
+    """Read all that is kept and compare digests; what is damaged is removed, to be fetched again.
+
+    Ends with status 1 if anything was.
+    """
 
     async def work(storage: app.Storage) -> int:
         usage = await storage.index.usage()
-        damaged = 0
+        read = damaged = 0
         with Progress(console=Console(stderr=True), disable=not _console.is_terminal) as progress:
-            task = progress.add_task("verifying", total=usage.tarballs)
-            async for found in storage.upkeep.verify():
+            task = progress.add_task("verifying", total=usage.tarballs + usage.packuments)
+            async for verdict in storage.upkeep.verify():
                 progress.advance(task)
-                if isinstance(found, Damaged):
+                read += 1
+                if verdict.damage is not None:
                     damaged += 1
-                    record = found.record
-                    _console.print(f"{record.name}@{record.version}: {found.reason}; removed")
-        _console.print(f"{usage.tarballs} tarballs read, {damaged} damaged")
+                    _console.print(f"{verdict.what}: {verdict.damage}; removed", markup=False)
+        _console.print(f"{read} files read, {damaged} damaged")
         return damaged
 
     if _run(config, given, work):
@@ -135,12 +141,12 @@ def gc(config: Path | None, **given: object) -> None:
     """Remove what crashes have left, and evict what is above the limits."""
 
     async def work(storage: app.Storage) -> None:
-        swept = await storage.upkeep.sweep()
-        freed_bytes = await storage.upkeep.evict()
+        swept, freed_bytes = await storage.upkeep.collect()
         _console.print(f"unfinished downloads removed  {swept.unfinished}")
         _console.print(
             f"orphans removed               {swept.orphans} ({decimal(swept.orphan_bytes)})"
         )
+        _console.print(f"rendered files removed        {swept.rendered}")
         _console.print(f"evicted                       {decimal(freed_bytes)}")
 
     _run(config, given, work)

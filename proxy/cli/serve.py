@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import shutil
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from proxy import app
 from proxy.cli import options
 from proxy.config.settings import Config
-from proxy.serving import logs, worker, workers
+from proxy.errors import RegistryError
+from proxy.serving import counts, logs, worker, workers
+from proxy.serving.current import Current
 from proxy.web import metrics
 
 _log = logging.getLogger(__name__)
+
+# A worker has this long, beyond its own limit, before it is killed.
+_MARGIN = worker.GRACE / 10
 
 
 @click.command()
@@ -34,33 +44,26 @@ def serve(config: Path | None, **given: object) -> None:
     _prepare(settings)
     listener = _bind(settings)
     _greet(settings, listener)
-
-    def run_worker(inherited: socket) -> None:
-        worker.run(inherited, settings, app.build, lambda: options.load_again(config, given))
-
-    if settings.server.workers == 1:
-        run_worker(listener)
-        return
-    supervisor = workers.Supervisor(
-        listener=listener,
-        count=settings.server.workers,
-        run_worker=run_worker,
-        mourn=metrics.forget,
-    )
-    raise SystemExit(supervisor.run())
+    current = Current(settings, lambda: options.load_again(config, given))
+    status = _alone(listener, current) if settings.server.workers == 1 else _many(listener, current)
+    _let_go_of_the_log()
+    raise SystemExit(status)
 
 
 def _prepare(settings: Config) -> None:
     folder = settings.storage.path
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise click.ClickException(
-            f"the data folder {folder} cannot be made: {error.strerror}; choose another with --data"
+            f"the data folder {folder} cannot be written to: {error.strerror};"
+            " choose another with --data"
         ) from error
-    if settings.server.workers > 1:
-        shutil.rmtree(folder / "metrics", ignore_errors=True)
-        metrics.prepare(folder / "metrics")
+    # The usual 1,024 are few for a fleet of clients with a file and a connection each.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _bind(settings: Config) -> socket:
@@ -73,23 +76,64 @@ def _bind(settings: Config) -> socket:
         ) from error
 
 
+def _alone(listener: socket, current: Current) -> int:
+    try:
+        worker.run(listener, current, app.build)
+    except RegistryError as error:
+        raise click.ClickException(f"cannot start: {error}") from error
+    return 0
+
+
+def _many(listener: socket, current: Current) -> int:
+    folder = counts.claim(current.config.storage.path / "metrics")
+    metrics.prepare(folder)
+    parent = os.getpid()
+    supervisor = workers.Supervisor(
+        listener=listener,
+        count=current.config.server.workers,
+        run_worker=lambda inherited: worker.run(inherited, current, app.build, parent=parent),
+        mourn=metrics.forget,
+        reload=current.reload,
+        patience=worker.longest_end(current.config) + _MARGIN,
+    )
+    status = supervisor.run()
+    shutil.rmtree(folder, ignore_errors=True)
+    return status
+
+
+def _let_go_of_the_log() -> None:
+    """What cannot be written now (a full disk) would fail again, with a traceback, at the exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _greet(settings: Config, listener: socket) -> None:
     """What a person who has just started it wants to know.
 
     On standard error, because the log is on the other.
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    url = settings.server.public_url or f"http://{_reachable(listener)}"
-    console.print(f"[bold]Packhouse {app.VERSION}[/bold] listens on [bold]{url}/[/bold]")
-    console.print(f"  data     {settings.storage.path}")
+    own = f"http://{_reachable(listener)}/"
+    url = f"{settings.server.public_url}/" if settings.server.public_url else own
+    with suppress(OSError):
+        console.print(f"[bold]Packhouse {app.VERSION}[/] listens on [bold]{escape(own)}[/]")
+        console.print(f"  data     {escape(str(settings.storage.path))}")
+        for line in _uplinks(settings):
+            console.print(f"  uplink   {line}")
+        console.print(f"  use it   npm config set registry {escape(url)}")
+        sys.stderr.flush()
+
+
+def _uplinks(settings: Config) -> list[str]:
+    offline = " [yellow](offline: not asked)[/]" if settings.server.offline else ""
+    lines = []
     for uplink in settings.uplinks:
         place = settings.places.get(f"uplinks.{uplink.name}.url", "")
-        offline = " [yellow](offline: not asked)[/yellow]" if settings.server.offline else ""
-        console.print(
-            f"  uplink   {uplink.name}: {uplink.url}{f' from {place}' if place else ''}{offline}"
-        )
-    console.print(f"  use it   npm config set registry {url}/")
-    sys.stderr.flush()
+        origin = f" from {place}" if place else ""
+        lines.append(escape(f"{uplink.name}: {uplink.url}{origin}") + offline)
+    return lines
 
 
 def _reachable(listener: socket) -> str:

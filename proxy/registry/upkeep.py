@@ -4,31 +4,43 @@ That is eviction, what a crash left behind, and the check of every stored byte.
 
 Order of removal: the record first, then the blob, so that no record ever names a blob that is gone
 on purpose. What lies between is an orphan, removed when it is older than `_ORPHAN_AGE`; a blob that
-was just stored and whose record is still on its way is younger than that. One process of a node
-does this at a time (lease).
+was just stored and whose record is still on its way is younger than that. (Where a stalled disk
+makes it older, the record names nothing, and the next request fetches the tarball again.) One
+process of a node does this at a time (lease).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from proxy import errors
-from proxy.storage.base import Blobs, Index, Leases, TarballRecord
+from proxy.storage.base import Blob, Blobs, Index, Leases, TarballRecord
 
 _log = logging.getLogger(__name__)
 
-_ORPHAN_AGE = timedelta(minutes=10)
+_ORPHAN_AGE = timedelta(seconds=30)
 _ROUND = timedelta(seconds=10)
+# The first sweep is at the start. The second finds what the crash before that start has left, once
+# it is old enough.
+_SECOND_SWEEP = _ORPHAN_AGE + timedelta(seconds=5)
 _SWEEP = timedelta(minutes=30)
 _BATCH = 64
 _LOOK_AT_DISK_EVERY = timedelta(seconds=1)
 _READ_BYTES = 1024 * 1024
 _LEASE = "upkeep"
+
+
+class Derived(Protocol):
+    """Bytes that may vanish, which clean up after themselves (storage/cache.py)."""
+
+    async def sweep(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +53,20 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep has removed."""
+    """What a sweep has removed: unfinished files, blobs without a record, rendered files."""
 
     unfinished: int
     orphans: int
     orphan_bytes: int
+    rendered: int
 
 
 @dataclass(frozen=True, slots=True)
-class Damaged:
-    """A tarball whose bytes are not those that were stored."""
+class Verdict:
+    """What `verify` says of one thing. `damage` is None if its bytes are those that were stored."""
 
-    record: TarballRecord
-    reason: str
+    what: str
+    damage: str | None
 
 
 class Upkeep:
@@ -64,6 +77,7 @@ class Upkeep:
         *,
         index: Index,
         blobs: Blobs,
+        cache: Derived,
         leases: Leases,
         bounds: Bounds,
         clock: Callable[[], datetime],
@@ -71,6 +85,7 @@ class Upkeep:
     ) -> None:
         self._index = index
         self._blobs = blobs
+        self._cache = cache
         self._leases = leases
         self._bounds = bounds
         self._clock = clock
@@ -96,28 +111,41 @@ class Upkeep:
 
     async def run(self) -> None:
         """Do what has to be done, round after round, until cancelled."""
+        pauses = itertools.chain([_SECOND_SWEEP], itertools.repeat(_SWEEP))
         sweep_at = self._monotonic()
         while True:
-            is_sweep_due = self._monotonic() >= sweep_at
+            now = self._monotonic()
             try:
-                await self.round(is_sweep_due=is_sweep_due)
+                has_swept = await self.round(is_sweep_due=now >= sweep_at)
             except errors.RegistryError as fault:
                 _log.warning("upkeep failed, trying again", extra={"reason": str(fault)})
-            if is_sweep_due:
-                sweep_at = self._monotonic() + _SWEEP.total_seconds()
+            except Exception:  # noqa: BLE001 -- supervised: the next round may do better
+                _log.exception("upkeep failed")
+            else:
+                sweep_at = now + next(pauses).total_seconds() if has_swept else sweep_at
             await asyncio.sleep(_ROUND.total_seconds())
 
-    async def round(self, *, is_sweep_due: bool = False) -> None:
-        """Write down what was used; then, in one process of the node, evict and sweep."""
+    async def round(self, *, is_sweep_due: bool = False) -> bool:
+        """Write down what was used; then, in one process of the node, evict and sweep.
+
+        Returns whether it has swept.
+        """
         await self.flush()
         if not await self._leases.try_acquire(_LEASE):
-            return
+            return False
         try:
             await self.evict()
             if is_sweep_due:
                 await self.sweep()
         finally:
             await self._leases.release(_LEASE)
+        return is_sweep_due
+
+    async def collect(self) -> tuple[Swept, int]:
+        """Sweep and evict now, after whoever is at it; returns what went, and the bytes evicted."""
+        async with self._leases.hold(_LEASE):
+            swept = await self.sweep()
+            return swept, await self.evict()
 
     async def flush(self) -> None:
         """Write down which tarballs were served since the last time."""
@@ -171,33 +199,47 @@ class Upkeep:
                 await self._blobs.delete(digest)
                 orphans += 1
                 orphan_bytes += size_bytes
-        return Swept(unfinished=unfinished, orphans=orphans, orphan_bytes=orphan_bytes)
+        rendered = await self._cache.sweep()
+        return Swept(unfinished, orphans, orphan_bytes, rendered)
 
-    async def verify(self) -> AsyncIterator[TarballRecord | Damaged]:
-        """Read every tarball and compare its digest.
+    async def verify(self) -> AsyncIterator[Verdict]:
+        """Read every blob and compare its digest: all tarballs, then packuments' bodies.
 
-        Damaged ones are removed, to be fetched again.
+        What is damaged is removed, to be fetched again.
         """
+        seen: dict[str, str | None] = {}
         for name in await self._index.names():
             for record in await self._index.tarballs(name):
-                reason = await self._damage(record)
-                if reason is None:
-                    yield record
-                else:
-                    await self.remove(record)
+                if record.digest not in seen:
+                    seen[record.digest] = await self._damage(record.digest, record.size_bytes)
+                damage = seen[record.digest]
+                if damage is not None:
+                    await self._index.drop_tarball(record.name, record.file)
                     await self._blobs.delete(record.digest)
-                    yield Damaged(record, reason)
+                yield Verdict(f"{record.name}@{record.version}", damage)
+        async for digest, size_bytes, _ in self._blobs.digests():
+            if digest not in seen:
+                damage = await self._damage(digest, size_bytes)
+                if damage is not None:
+                    await self._blobs.delete(digest)
+                yield Verdict(f"packument body {digest[:16]}", damage)
 
-    async def _damage(self, record: TarballRecord) -> str | None:
-        blob = await self._blobs.open(record.digest)
+    async def _damage(self, digest: str, size_bytes: int) -> str | None:
+        blob = await self._blobs.open(digest)
         if blob is None:
             return "the file is missing"
-        digest = hashlib.sha512()
         try:
-            for offset in range(0, blob.size_bytes, _READ_BYTES):
-                digest.update(await blob.read(offset, _READ_BYTES))
+            if blob.size_bytes != size_bytes:
+                return f"{blob.size_bytes} bytes instead of {size_bytes}"
+            return None if await _sha512(blob) == digest else "its bytes have changed"
+        except errors.StorageAway as fault:
+            return str(fault)
         finally:
             await blob.close()
-        if blob.size_bytes != record.size_bytes:
-            return f"{blob.size_bytes} bytes instead of {record.size_bytes}"
-        return None if digest.hexdigest() == record.digest else "its bytes have changed"
+
+
+async def _sha512(blob: Blob) -> str:
+    digest = hashlib.sha512()
+    for offset in range(0, blob.size_bytes, _READ_BYTES):
+        digest.update(await blob.read(offset, _READ_BYTES))
+    return digest.hexdigest()

@@ -11,10 +11,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from select import PIPE_BUF
 from typing import BinaryIO, Self
 
 from aiohttp import hdrs, web
@@ -170,8 +171,9 @@ class AccessLog:
 
     def _write(self, batch: Sequence[Entry]) -> None:
         try:
-            self._stream.write(b"".join(map(self._line, batch)))
-            self._stream.flush()
+            for piece in _pieces(map(self._line, batch)):
+                self._stream.write(piece)
+                self._stream.flush()
         except (OSError, ValueError) as error:
             self.lost += len(batch)
             self._complain(error)
@@ -193,6 +195,18 @@ def _second(at: int) -> str:
 
 def _without_tokens(text: str) -> str:
     return _TOKENS.sub("npm_***", text) if "npm_" in text else text
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines, joined as far as a pipe takes them at once: workers share one."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
 
 
 def _json_line(line: dict[str, object]) -> bytes:
