@@ -116,6 +116,10 @@ class Press:
         await blob.close()
         return True
 
+    async def discard(self, digest: str) -> None:
+        """Remove a damaged body, so that the same one can be stored again."""
+        await self._blobs.delete(digest)
+
     async def render(
         self, record: PackumentRecord, *, form: Form, base_url: str
     ) -> bytes | Rendered:

@@ -7,7 +7,6 @@ import errno
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -31,31 +30,20 @@ class Presser:
         self._patience = patience
         self._process: Process | None = None
         self._turn = asyncio.Lock()
-        self._asking: set[asyncio.Task[Any]] = set()
 
     async def ask(self, step: str, **facts: str) -> Any:
         """The value of a step of pressing.py.
 
-        Raises packument.Malformed and Empty, Lost, StorageAway and StorageFull. A caller that is
-        cancelled leaves the question to be answered: an answer left in the pipe would be taken for
-        the next one.
+        Raises packument.Malformed and Empty, Lost, StorageAway and StorageFull. When the caller is
+        cancelled the process is ended too: an answer left in its pipe would be taken for the next.
         """
-        task = asyncio.create_task(self._ask({"step": step, **facts}))
-        self._asking.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    async def close(self) -> None:
-        """End the process; what is being asked is cancelled."""
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
-        await self._end()
-
-    async def _ask(self, request: Mapping[str, object]) -> Any:
-        message = wire.dumps(request)
+        message = wire.dumps({"step": step, **facts})
         async with self._turn:
             return _value(await self._answer(message))
+
+    async def close(self) -> None:
+        """End the process."""
+        await self._end()
 
     async def _answer(self, message: bytes) -> dict[str, Any]:
         for _ in range(_ATTEMPTS):  # a process that was idle for long ends as we ask: ask a new one
@@ -103,11 +91,6 @@ class Presser:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._asking.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever asked has it; a cancelled asker does not want it
 
 
 def _value(answer: dict[str, Any]) -> Any:

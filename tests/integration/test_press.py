@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -321,11 +322,17 @@ async def test_killed_process_is_started_again(bench: Bench) -> None:
 async def test_cancelled_question_does_not_answer_the_next(bench: Bench) -> None:
     """An answer nobody waits for any more is not taken for the answer to the next question."""
     record = await stored(bench, SIZES["big"])
+    process = bench.press._presser._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
     first = asyncio.create_task(bench.press.dist(record, NAME, "ui-1.0.1.tgz"))
     await asyncio.sleep(0.05)
 
     first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
 
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGCONT)
     tags = await bench.press.dist_tags(record, NAME)
     assert json.loads(tags) == {"latest": "1.0.3999"}
 
