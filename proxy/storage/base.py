@@ -160,8 +160,8 @@ class Incoming(Protocol):
     async def commit(self, digest: str) -> None:
         """Sync, then rename to its place under `digest`; readers keep reading.
 
-        A blob of the same size that is there already stays; one of another size is damaged and is
-        replaced. Whatever is in the file is committed, whoever wrote it there by its `path`.
+        A blob that is there already is replaced: it may have been damaged, and who reads it reads
+        on. Whatever is in the file is committed, whoever wrote it there by its `path`.
         """
 
     async def discard(self) -> None:

@@ -48,20 +48,16 @@ def write(fd: int, data: bytes, offset: int) -> None:
 
 
 def settle(fd: int, part: Path, place: Path) -> None:
-    """Sync, then rename to `place`; a file of the same size that is there already stays."""
+    """Sync, then rename to `place`, over what is there: that may be damaged, this is not."""
     os.fsync(fd)
-    if _has_size(place, os.fstat(fd).st_size):
-        os.utime(place)  # whoever removes orphans by age sees that it is wanted again
-        part.unlink()
-        return
     place.parent.mkdir(parents=True, exist_ok=True)
     part.replace(place)
 
 
 def put(part: Path, place: Path, data: bytes) -> None:
-    """Create, write and settle at once."""
-    if _has_size(place, len(data)):
-        os.utime(place)
+    """Create, write and settle at once, unless `place` holds these very bytes."""
+    if _holds(place, data):
+        os.utime(place)  # whoever removes orphans by age sees that it is wanted again
         return
     fd = create(part)
     try:
@@ -160,12 +156,14 @@ def is_in_memory(fd: int, offset: int) -> bool:
     return True
 
 
-def _has_size(path: Path, size_bytes: int) -> bool:
-    try:
-        status = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
+def _holds(path: Path, data: bytes) -> bool:
+    fd = open_plain(path)
+    if fd is None:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes
+    try:
+        return os.fstat(fd).st_size == len(data) and os.pread(fd, len(data), 0) == data
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -244,16 +244,20 @@ async def test_a_sound_blob_stays(blobs: Blobs) -> None:
     await incoming.discard()
 
 
-async def test_a_damaged_blob_is_replaced(blobs: Blobs) -> None:
-    """A blob that has another size than what is stored under its digest is replaced."""
+@pytest.mark.parametrize("damaged", [HELLO[:5], b"", HELLO.upper()])
+async def test_a_damaged_blob_is_replaced(blobs: Blobs, damaged: bytes) -> None:
+    """Storing a blob mends one that was cut or changed, in either way of storing."""
     name = digest(HELLO)
-    await blobs.put(HELLO[:5], name)
+    await blobs.put(damaged, name)
     incoming = await blobs.create("key")
     await incoming.write(HELLO)
 
     await incoming.commit(name)
+    committed = await content(blobs, name)
+    await blobs.put(damaged, name)
+    await blobs.put(HELLO, name)
 
-    assert await content(blobs, name) == HELLO
+    assert (committed, await content(blobs, name)) == (HELLO, HELLO)
     await incoming.discard()
 
 

@@ -204,10 +204,8 @@ class MemoryBlobs:
             raise StorageFull(reason="no space left in memory")
 
     def settle(self, digest: str, data: bytes) -> None:
-        """Keep `data`, unless a blob of that size is there."""
-        before = self._blobs.get(digest)
-        kept = before[0] if before and len(before[0]) == len(data) else data
-        self._blobs[digest] = (kept, self._clock())
+        """Keep `data`, whatever was there."""
+        self._blobs[digest] = (data, self._clock())
 
     def forget(self, incoming: MemoryIncoming) -> None:
         """Take an incoming file out of what others find."""
