@@ -21,7 +21,8 @@ _URL = re.compile(
     r"(?P<target>(?:[/?][^#]*)?)(?:#.*)?",
     re.ASCII | re.IGNORECASE,
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Surrogates are what a header or a JSON string holds in place of bytes that are no text.
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _TARGET_SAFE = "/?:@!$&'()*+,;=-._~%[]"  # what RFC 3986 lets stand, and escapes that are there
 
@@ -68,8 +69,8 @@ class Address:
 
 def parse(text: str, *, base: Address | None = None) -> Address:
     """Take an address apart, relative to `base` if it has no scheme. Raises BadAddress."""
-    if _CONTROL.search(text):
-        raise BadAddress("the address holds control characters")
+    if _NO_TEXT.search(text):
+        raise BadAddress("the address holds characters that are no text")
     absolute = text if base is None else urljoin(base.text, text)
     match = _URL.fullmatch(absolute)
     if match is None:

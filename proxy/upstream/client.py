@@ -219,7 +219,7 @@ class HttpUplink:
                 size_bytes += len(piece)
                 await sink.write(piece)
             return Document(
-                content_type=response.header("content-type") or "",
+                content_type=response.content_type,
                 etag=response.validator("etag"),
                 last_modified=response.validator("last-modified"),
                 size_bytes=size_bytes,
@@ -254,8 +254,7 @@ class HttpUplink:
             body = b""  # the status of a refusal says it all, and its body may be anything
             if is_success:
                 body = b"".join([piece async for piece in response.identity(limit_bytes)])
-            content_type = response.header("content-type") or ""
-            return Answer(status, content_type, response.validator("etag"), body)
+            return Answer(status, response.content_type, response.validator("etag"), body)
 
     # --- the layers -------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ SHORTEST_WAIT = timedelta(seconds=1)
 DEFAULT_WAIT = timedelta(seconds=5)  # asked to wait, but not told how long
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)")
-_VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,1000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,6 @@ def content_range(value: str | None) -> ContentRange | None:
     return ContentRange(start, end, total_bytes)
 
 
-def validator(value: str | None) -> str | None:
-    """An ETag or a date that can be sent back as it is; None if it could not, or is absurd."""
-    return value if value and _VALIDATOR.fullmatch(value) else None
+def printable(value: str | None) -> str | None:
+    """A value that can be sent on or back as it is; None if it could not, or is absurdly long."""
+    return value if value and _PRINTABLE.fullmatch(value) else None

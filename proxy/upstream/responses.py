@@ -83,12 +83,17 @@ class Response:
         value = self.header("content-length") or ""
         return int(value) if value.isascii() and value.isdigit() else None
 
+    @property
+    def content_type(self) -> str:
+        """Content-Type, empty if there is none or it could not be sent on."""
+        return fields.printable(self.header("content-type")) or ""
+
     def header(self, name: str) -> str | None:
         return self._raw.headers.get(name)
 
     def validator(self, name: str) -> str | None:
         """A validator to keep: one of the uplink's own origin that can be sent back as it is."""
-        return fields.validator(self.header(name)) if self.is_home else None
+        return fields.printable(self.header(name)) if self.is_home else None
 
     async def identity(self, limit_bytes: int) -> AsyncIterator[bytes]:
         """The identity bytes of the body. Raises Fault."""
@@ -173,7 +178,7 @@ class TarballStream:
         self._rate = rate
         self._faults = faults
         self.status = response.status
-        self.etag = fields.validator(response.header("etag"))
+        self.etag = fields.printable(response.header("etag"))
         self.received_bytes = 0
         self.offset = 0
         self.total_bytes = response.length_bytes
@@ -195,7 +200,7 @@ class TarballStream:
         if coding != "identity":
             # Either the mirror compressed what is compressed, or it takes the file's own gzip for a
             # transfer's. Nobody can tell which, and npm's clients fall over both.
-            raise self._faults.unusable(f"sends a tarball with Content-Encoding {coding[:40]}")
+            raise self._faults.unusable(f"sends a tarball with Content-Encoding {coding[:40]!r}")
         if bodies.is_html(self._response.header("content-type")):
             raise self._faults.unusable("sends a web page (text/html) for a tarball")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from proxy.npm.forms import ABBREVIATED_TYPE, Form
 from proxy.upstream.base import Answer, Document, Missing, NotModified, TarballGone
 from proxy.upstream.client import HttpUplink, UplinkSettings
 from tests.fakes import faults
+from tests.fakes.byzantine import byzantine
 from tests.fakes.certificates import Authority
 from tests.fakes.exchange import Script
 from tests.fakes.uplink import FakeUplink
@@ -630,6 +632,28 @@ async def test_a_cancelled_probe_leaves_room_for_the_next(published: FakeUplink)
         published.resume()
 
         assert isinstance(await asked.packument(), Document)
+
+
+async def test_wild_answers_are_answers_or_errors_of_the_uplink(published: FakeUplink) -> None:
+    """Six hundred answers put together by chance: no other exception, no connection left open."""
+    published.script(lambda _: True, byzantine(random.Random(3514)), forever=True)
+    kinds: set[type] = set()
+    async with asking(published.url, retries=0, **dict.fromkeys(IMPATIENT, SOON / 3)) as asked:
+        for _ in range(200):
+            asked.ticks.ahead += 600  # past every pause and hold
+            for call in (
+                asked.packument(etag='"known"'),
+                asked.tarball(published.url + TARBALL, offset=5),
+                asked.forward("-/v1/search?text=a", timeout=SOON / 3),
+            ):
+                try:
+                    kinds.add(type(await call))
+                except (errors.UplinkError, TarballGone) as error:
+                    kinds.add(type(error))
+
+    await asyncio.sleep(0.05)
+    assert {BROKEN, AWAY, Document, bytes} <= kinds
+    assert published.open_connections == 0
 
 
 # --- tarballs that go wrong -----------------------------------------------------------------------

@@ -65,6 +65,7 @@ def test_plain_addresses_are_read(text: str, read: Address) -> None:
         "http://h/\r\nx: y",
         "http://h\t/",
         "http://h/\x00",
+        "http://h/\udcff",
     ],
 )
 def test_others_are_refused(text: str) -> None:
@@ -73,7 +74,7 @@ def test_others_are_refused(text: str) -> None:
         parse(text)
 
 
-@given(st.text())
+@given(st.text(st.characters(exclude_categories=())))
 def test_wild_text_is_an_address_or_a_refusal(text: str) -> None:
     """Nothing but BadAddress is raised, and what is read is printable ASCII of one line."""
     try:
