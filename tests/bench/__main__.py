@@ -141,7 +141,10 @@ def replay(server: Server, requests: Sequence[Request], asked: argparse.Namespac
             raise SystemExit("the load generator ended before it was warm")
         before = processes.use(server.pid)
         _say(generator, "go")
-        seen = json.loads(generator.stdout.read())
+        said = generator.stdout.read()
+        if not said:
+            raise SystemExit("the load generator gave up; what it said stands above")
+        seen = json.loads(said)
         after = processes.use(server.pid)
     spent = after.cpu_seconds - before.cpu_seconds
     own = seen.pop("cpu_seconds")
@@ -164,7 +167,7 @@ def _wire(request: Request, host: str) -> str:
 
 def report(console: Console, run: Run) -> None:
     """Print one row for each kind of request and one for all, then what they cost."""
-    table = Table("", "requests", "per second", "MB/s", "p50 ms", "p99 ms", "max ms", "wrong")
+    table = Table("", "requests", "req/s", "MB/s", "p50 ms", "p99 ms", "max ms", "wrong")
     for column in table.columns[1:]:
         column.justify = "right"
     for kind in Kind:

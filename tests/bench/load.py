@@ -1,9 +1,9 @@
 """A load generator: asks for a list of requests, over and over, on a few kept-alive connections.
 
-Runs as a process of its own, so that its work is not counted as the server's: reads a Plan as JSON
-from standard input and writes a list of Sample and its own CPU seconds to standard output. The
-first round is not timed: it learns what each answer looks like. In the rounds that follow, an
-answer with another status or another length is a failure.
+Runs as a process of its own, so that its work is not counted as the server's: reads a plan as JSON
+from standard input, and writes what it saw as JSON to standard output. The first round is not
+timed: it learns what each answer looks like. In the rounds that follow, an answer with another
+status or another length is a failure.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from itertools import count
 import uvloop
 
 PATIENCE_SECONDS = 60
-"""How long the first round may go without an answer: a cold mirror asks its uplink meanwhile."""
+"""How long the last answers may take when the time is up."""
 
 
 class Session:
     """What the connections share: the requests, whose turn it is, and what came of them."""
 
-    def __init__(self, requests: Sequence[bytes], connections: int) -> None:
+    def __init__(self, requests: Sequence[bytes]) -> None:
         self.requests = requests
         self.expected: list[tuple[bytes, int] | None] = [None] * len(requests)
         self.latencies = [array("d") for _ in requests]
@@ -34,10 +34,24 @@ class Session:
         self.failed = [0] * len(requests)
         self.turn = count()
         self.limit = len(requests)
-        self.until = time.perf_counter() + 3600
+        self.until = 0.0
         self.is_timed = False
-        self.active = connections
+        self.active = 0
         self.done = asyncio.Event()
+
+    async def round(self, plan: dict, patience: float) -> None:
+        """Ask on new connections until it is over: all asked once, or the time is up."""
+        self.turn = count()
+        self.done.clear()
+        self.active = plan["connections"]
+        loop = asyncio.get_running_loop()
+        made = [
+            await loop.create_connection(lambda: Connection(self), plan["host"], plan["port"])
+            for _ in range(plan["connections"])
+        ]
+        await asyncio.wait_for(self.done.wait(), patience)
+        for transport, _ in made:
+            transport.close()
 
     def next(self) -> int | None:
         """Return the number of the request whose turn it is, or None when the round is over."""
@@ -144,43 +158,25 @@ class Connection(asyncio.BufferedProtocol):
 async def run(plan: dict) -> dict:
     """Do one round to learn, then rounds for the time that is asked."""
     requests = [text.encode("latin-1") for text in plan["requests"]]
-    session = Session(requests, plan["connections"])
-    loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Connection(session), plan["host"], plan["port"])
-        for _ in range(plan["connections"])
-    ]
-    await asyncio.wait_for(session.done.wait(), plan["patience"])
-    first_failures = dict(session.failures)
+    session = Session(requests)
+    await session.round(plan, patience=plan["patience"])
     sys.stdout.write("warm\n")
     sys.stdout.flush()
-    await loop.run_in_executor(None, sys.stdin.readline)  # whoever measures says when
+    sys.stdin.readline()  # whoever measures says when
 
-    began = time.perf_counter()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    if not first_failures:
-        await _timed(session, [protocol for _, protocol in made], plan["seconds"])
-    seconds = time.perf_counter() - began
+    began, used = time.perf_counter(), _cpu()
+    if not session.failures:
+        session.is_timed = True
+        session.until = began + plan["seconds"]
+        await session.round(plan, patience=plan["seconds"] + PATIENCE_SECONDS)
     return {
-        "seconds": seconds,
-        "cpu_seconds": _cpu() - used.ru_utime - used.ru_stime,
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": _cpu() - used,
         "latencies": [list(row) for row in session.latencies],
         "lengths": [expected[1] if expected else 0 for expected in session.expected],
         "failed": session.failed,
         "failures": session.failures,
     }
-
-
-async def _timed(session: Session, connections: Sequence[Connection], seconds: float) -> None:
-    """Ask until the time is over, and wait for the last answers."""
-    session.done.clear()
-    session.active = len(connections)
-    session.is_timed = True
-    session.turn = count()
-    session.until = time.perf_counter() + seconds
-    for connection in connections:
-        connection.ask()
-    await asyncio.wait_for(session.done.wait(), seconds + PATIENCE_SECONDS)
 
 
 def _cpu() -> float:
