@@ -103,8 +103,8 @@ def fill(console: Console) -> None:
         serving(KEPT / "data") as server,
         trace.recording(server.url) as (url, requests),
     ):
-        app = project.copy(Path(place) / "app", CLIENT, url)
-        outcome = CLIENT.install(app, url, Path(place) / "cache", frozen=True)
+        app = project.copy(Path(place) / "app", CLIENT, url, locked=False)
+        outcome = CLIENT.install(app, url, Path(place) / "cache", frozen=False)
         if outcome.exit_code:
             raise SystemExit(f"the install failed; nothing is kept\n{outcome}")
         asked = [request for request in requests if request.method == "GET"]

@@ -22,7 +22,7 @@ sharing = pytest.mark.xdist_group("filled")
 
 NEWEST = [Npm("12"), Pnpm("12"), Yarn1(), Berry(), Bun()]
 OLDER = [Npm("10"), Npm("11"), Pnpm("10"), Pnpm("11")]
-RESOLVERS = [Pnpm("12"), Bun()]
+RESOLVERS = [Npm("12"), Pnpm("12"), Bun()]
 
 
 def named(client: Client) -> str:
@@ -47,12 +47,14 @@ def place() -> Iterator[Path]:
 def filled() -> Iterator[Path]:
     """Yield a data folder that was filled with a lockfile and without.
 
-    npm asks for full packuments, also with a lockfile; bun for abbreviated ones.
+    npm asks for full packuments when it chooses versions, and for abbreviated ones when it has a
+    lockfile; bun for abbreviated ones always.
     """
     with TemporaryDirectory(prefix="packhouse-filled-", dir=roomy()) as at:
         data = Path(at) / "data"
         with serving(data) as server:
-            succeed(Npm("12"), Path(at) / "npm", server.url, locked=True)
+            succeed(Npm("12"), Path(at) / "new", server.url, locked=False)
+            succeed(Npm("12"), Path(at) / "locked", server.url, locked=True)
             succeed(Bun(), Path(at) / "bun", server.url, locked=False)
         yield data
 
