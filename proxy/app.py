@@ -9,18 +9,20 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from proxy import errors
 from proxy.config.settings import Config, LogFormat
 from proxy.config.settings import Uplink as UplinkConfig
+from proxy.npm.policy import Rules
 from proxy.registry.audits import Audits
 from proxy.registry.bases import Bases
 from proxy.registry.downloads import Downloads
@@ -117,6 +119,20 @@ class Storage:
             await stack.enter_async_context(part)
 
 
+@dataclass(frozen=True, slots=True)
+class RulesInForce:
+    """Puts other rules in force, and forgets the replies that were finished under the old ones."""
+
+    routing: Routing
+    finished: Sequence[Hot[Any]]
+
+    def replace(self, rules: Rules) -> None:
+        """From the next question on, nothing is sent of a name that lives elsewhere now."""
+        self.routing.replace(rules)
+        for hot in self.finished:
+            hot.clear()
+
+
 def build(
     config: Config,
     *,
@@ -144,13 +160,17 @@ def build(
     }
     routing = Routing(rules=config.rules, mirrors=mirrors)
     share_bytes = config.cache.memory_bytes // 2
+    kept_packuments = Hot[Finished](
+        log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
+    )
+    kept_tarballs = Hot[Held](
+        log=storage.index, limit_bytes=share_bytes, largest_bytes=_SMALL_TARBALL_BYTES
+    )
     packuments = Packuments(
         routing=routing,
         press=storage.press,
         cache=storage.cache,
-        hot=Hot[Finished](
-            log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
-        ),
+        hot=kept_packuments,
         bases=Bases(monotonic=monotonic),
         clock=clock,
     )
@@ -163,9 +183,7 @@ def build(
         blobs=storage.blobs,
         press=storage.press,
         downloads=downloads,
-        hot=Hot[Held](
-            log=storage.index, limit_bytes=share_bytes, largest_bytes=_SMALL_TARBALL_BYTES
-        ),
+        hot=kept_tarballs,
         upkeep=storage.upkeep,
         small_bytes=min(_SMALL_TARBALL_BYTES, share_bytes),
         clock=clock,
@@ -182,7 +200,7 @@ def build(
     app[keys.TARBALLS] = tarballs
     app[keys.RELAY] = relay
     app[keys.AUDITS] = Audits(routing=routing)
-    app[keys.ROUTING] = routing
+    app[keys.ROUTING] = RulesInForce(routing, (kept_packuments, kept_tarballs))
     app[keys.DRAIN] = drain
     app[ops.METRICS] = metrics
     app[ops.PROBE] = ops.Probe(

@@ -14,6 +14,9 @@ from typing import Generic, Protocol, TypeVar
 
 V = TypeVar("V")
 
+# How often everything was forgotten, and the last change that was known of.
+Moment = tuple[int, int]
+
 # A value takes seconds to work out at most; no more names than this change in that time.
 _REMEMBERED_CHANGES = 4096
 
@@ -47,6 +50,7 @@ class Hot(Generic[V]):
         self._held_bytes = 0
         self._revision: int | None = None
         self._sequence = -1
+        self._clearings = 0
         self._changed: OrderedDict[str, int] = OrderedDict()
 
     @property
@@ -68,17 +72,19 @@ class Hot(Generic[V]):
         return entry.value
 
     @property
-    def sequence(self) -> int:
+    def sequence(self) -> Moment:
         """The last change that is known of.
 
         Take it before working a value out, and hand it to `put`.
         """
-        return self._sequence
+        return self._clearings, self._sequence
 
-    def put(self, name: str, key: Hashable, value: V, size_bytes: int, *, as_of: int) -> None:
+    def put(self, name: str, key: Hashable, value: V, size_bytes: int, *, as_of: Moment) -> None:
         """Keep `value`, counted as `size_bytes`, unless `name` has changed since `as_of`."""
         self._remove(name, key)
-        if size_bytes > self._largest_bytes or self._changed.get(name, as_of) > as_of:
+        clearings, sequence = as_of
+        has_changed = self._changed.get(name, sequence) > sequence
+        if size_bytes > self._largest_bytes or has_changed or clearings != self._clearings:
             return
         self._entries[name, key] = _Entry(value, size_bytes)
         self._keys.setdefault(name, set()).add(key)
@@ -92,7 +98,8 @@ class Hot(Generic[V]):
             self._remove(name, key)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, also what is being worked out now."""
+        self._clearings += 1
         self._entries.clear()
         self._keys.clear()
         self._held_bytes = 0

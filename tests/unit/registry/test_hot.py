@@ -128,3 +128,14 @@ async def test_putting_again_replaces_and_counts_once() -> None:
     await _kept(hot, "lodash", "full", "new", 10)
 
     assert (await hot.get("lodash", "full"), hot.held_bytes, len(hot)) == ("new", 10, 1)
+
+
+async def test_what_was_worked_out_before_a_clearing_is_not_kept() -> None:
+    """A value that was begun under rules since replaced does not come back after the clearing."""
+    hot = _hot(_Log())
+    as_of = hot.sequence
+    hot.clear()
+
+    hot.put("lodash", "full", "old", 1, as_of=as_of)
+
+    assert await hot.get("lodash", "full") is None
