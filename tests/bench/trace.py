@@ -92,7 +92,8 @@ class Recorder:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Join one connection of the client with one of ours to the registry."""
         up = await asyncio.open_connection(self._target.hostname, self._target.port)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        # A client that has all it wants leaves in the middle of nothing; so does a recorder's end.
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await asyncio.gather(self._watch(reader, up[1]), _copy(up[0], writer))
         for end in (writer, up[1]):
             end.close()
