@@ -18,8 +18,10 @@ Invariants:
 3. One process downloads (lease); it goes on when every reader has left, so that the next one finds
    the tarball.
 4. A cut stream is resumed where it stopped; the digest at the end judges the sum of the pieces.
-5. Every reader has a file handle of its own, and opens the file again when a new attempt has begun
-   a new one.
+5. Every reader has a file handle of its own. When another file takes the place of the one it reads
+   (another process gave up, we or a third one began anew), it goes on in the new one only if that
+   has the same size and begins with the very bytes that were read so far. So what a reader got is
+   a piece of the file that was verified in the end, or it gets an error.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ HOLD_BACK_BYTES = 64 * 1024
 _RESUMES = 4
 _RESUME_AFTER_SECONDS = 0.2
 _WATCH_SECONDS = 0.01
+_COMPARED_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,9 @@ class Promise:
 class Download:
     """How far a tarball has come. Downloads tells it, readers wait on it."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, promise: Promise) -> None:
+        self.key = promise.key
+        self.uplink = promise.uplink.name
         self.total_bytes: int | None = None
         self.record: TarballRecord | None = None
         self.attempt = 0
@@ -75,17 +79,21 @@ class Download:
         self._error: Exception | None = None
         self._progress = asyncio.Event()
 
+    @property
+    def size_bytes(self) -> int | None:
+        """The size of the whole; None while it is not known."""
+        return self.record.size_bytes if self.record else self.total_bytes
+
     async def ready(self) -> int:
         """Wait until a reply can begin; returns the size of the whole.
 
         Raises what the download failed with.
         """
         await self.safe_past(0)
-        total_bytes = self.record.size_bytes if self.record else self.total_bytes
-        if total_bytes is None:
+        if self.size_bytes is None:
             message = "bytes were called safe before the total was known"
             raise RuntimeError(message)
-        return total_bytes
+        return self.size_bytes
 
     async def safe_past(self, offset: int) -> int:
         """Wait until bytes past `offset` are safe, or all are.
@@ -101,10 +109,7 @@ class Download:
         return self.record.size_bytes
 
     def begin(self, total_bytes: int | None) -> None:
-        """A new attempt writes to a new file.
-
-        What was safe in the old one stays safe to wait for.
-        """
+        """A new attempt writes to a new file, of which nothing is safe yet."""
         self.attempt += 1
         self.total_bytes = total_bytes
         self._safe_bytes = 0
@@ -116,15 +121,25 @@ class Download:
             self._safe_bytes = so_far_bytes - HOLD_BACK_BYTES
             self._tell()
 
-    def finish(self, record: TarballRecord) -> None:
-        """The whole is verified and stored."""
+    def finish(self, record: TarballRecord, *, is_ours: bool) -> None:
+        """The whole is verified and stored.
+
+        Unless it is ours, nobody knows whether it is the file that was seen growing.
+        """
         self.record = record
+        if not is_ours:
+            self.attempt += 1
         self._tell()
 
     def fail(self, error: Exception) -> None:
         """Nothing more will come."""
         self._error = error
         self._tell()
+
+    def began_anew(self) -> errors.UplinkBroken:
+        """The error for a reader that cannot go on in the file that has taken another's place."""
+        reason = f"{self.key} had to begin anew and brought other bytes"
+        return errors.UplinkBroken(uplink=self.uplink, reason=reason)
 
     def _tell(self) -> None:
         # Whoever waits holds the old event; whoever comes later waits for the next one.
@@ -133,29 +148,38 @@ class Download:
 
 
 class Reader:
-    """One reader's view of a download: reads as far as is safe, then waits."""
+    """One reader's view of a download: reads forward as far as is safe, then waits."""
 
     def __init__(self, *, download: Download, blobs: Blobs) -> None:
         self._download = download
         self._blobs = blobs
         self._blob: Blob | None = None
         self._attempt = -1
+        self._size_bytes: int | None = None
+        self._start = self._end = 0
 
     async def ready(self) -> int:
         """Wait until the reply can begin; returns the size of the whole."""
-        return await self._download.ready()
+        self._size_bytes = await self._download.ready()
+        return self._size_bytes
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`; b"" only at the end."""
+        """Up to `length` bytes from `offset`, where the last read ended; b"" at the end."""
         while True:
             safe_bytes = await self._download.safe_past(offset)
             if offset >= safe_bytes:
                 return b""
-            blob = await self._open()
-            if blob is not None:
-                return await blob.read(offset, min(length, safe_bytes - offset))
-            # The file was renamed or given up between our look and the opening: what follows will
-            # say which.
+            blob = await self._current()
+            piece = (
+                b"" if blob is None else await blob.read(offset, min(length, safe_bytes - offset))
+            )
+            if piece:
+                self._start = offset if self._end != offset else self._start
+                self._end = offset + len(piece)
+                return piece
+            # The file was renamed or given up between our look and the reading: what follows will
+            # say which, and where to go on.
+            self._attempt = -1
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def close(self) -> None:
@@ -164,20 +188,49 @@ class Reader:
             await self._blob.close()
             self._blob = None
 
-    async def _open(self) -> Blob | None:
-        download = self._download
-        if self._blob is not None and self._attempt == download.attempt:
-            return self._blob
-        await self.close()
-        self._attempt = download.attempt
-        if download.record is not None:
-            record = download.record
-            self._blob = await self._blobs.open(record.digest, record.size_bytes)
-            if self._blob is None:
-                raise errors.StorageAway(reason=f"{download.key} vanished as it was read")
-        elif (growing := await self._blobs.growing(download.key)) is not None:
-            self._blob = growing[0]
+    async def _current(self) -> Blob | None:
+        """The file to read now; None if it cannot be had at the moment."""
+        attempt = self._download.attempt
+        if self._blob is None or self._attempt != attempt:
+            fresh = await self._open()
+            if fresh is None or not await self._replaced_by(fresh):
+                return None
+            self._attempt = attempt
         return self._blob
+
+    async def _open(self) -> Blob | None:
+        record = self._download.record
+        if record is None:
+            growing = await self._blobs.growing(self._download.key)
+            return growing[0] if growing is not None else None
+        blob = await self._blobs.open(record.digest, record.size_bytes)
+        if blob is None:
+            raise errors.StorageAway(reason=f"{self._download.key} vanished as it was read")
+        return blob
+
+    async def _replaced_by(self, fresh: Blob) -> bool:
+        """Go on in `fresh`; False if it has not come far enough for that. Raises UplinkBroken."""
+        try:
+            if self._download.size_bytes not in (None, self._size_bytes):
+                raise self._download.began_anew()
+            if self._blob is not None:
+                if fresh.size_bytes < self._end:
+                    await fresh.close()
+                    return False
+                await self._compare(self._blob, fresh)
+        except BaseException:
+            await fresh.close()
+            raise
+        await self.close()
+        self._blob = fresh
+        return True
+
+    async def _compare(self, before: Blob, fresh: Blob) -> None:
+        for offset in range(self._start, self._end, _COMPARED_BYTES):
+            length = min(_COMPARED_BYTES, self._end - offset)
+            if await before.read(offset, length) != await fresh.read(offset, length):
+                raise self._download.began_anew()
+            await asyncio.sleep(0)
 
 
 class Downloads:
@@ -202,10 +255,10 @@ class Downloads:
         """
         key = promise.key
         if key not in self._running:
-            download = Download(key)
+            download = Download(promise)
             task = asyncio.create_task(self._run(promise, download, request_id), name=key)
             self._running[key] = (download, task)
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task.add_done_callback(lambda ended: self._ended(download, ended))
         return Reader(download=self._running[key][0], blobs=self._blobs)
 
     async def close(self) -> None:
@@ -215,20 +268,26 @@ class Downloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _ended(self, download: Download, task: asyncio.Task[None]) -> None:
+        del self._running[download.key]
+        if task.cancelled():
+            reason = "we are shutting down"
+            download.fail(errors.UplinkAway(uplink=download.uplink, reason=reason))
+
     async def _run(self, promise: Promise, download: Download, request_id: str) -> None:
         try:
             while not await self._leases.try_acquire(promise.key):
                 await self._watch(download)
             try:
-                record = await self._here(promise)
-                download.finish(record or await self._lead(promise, download, request_id))
+                if (found := await self._here(promise)) is not None:
+                    download.finish(found, is_ours=False)
+                else:
+                    record = await self._lead(promise, download, request_id)
+                    download.finish(record, is_ours=True)
             finally:
                 await self._leases.release(promise.key)
         except errors.RegistryError as fault:
             download.fail(fault)
-        except asyncio.CancelledError:
-            download.fail(errors.UplinkAway(uplink=promise.uplink.name, reason="shutting down"))
-            raise
         except Exception as bug:  # noqa: BLE001 -- supervised: readers must hear of it
             _log.exception("download failed", extra={"tarball": promise.key})
             download.fail(bug)
@@ -239,7 +298,7 @@ class Downloads:
         if growing is not None:
             blob, total_bytes = growing
             try:
-                if download.total_bytes is None and total_bytes is not None:
+                if total_bytes not in (None, download.total_bytes):
                     download.begin(total_bytes)
                 download.arrived(blob.size_bytes)
             finally:
@@ -250,6 +309,8 @@ class Downloads:
         """The record, if another process has finished the tarball while we waited for the lease."""
         record = await self._index.tarball(promise.name, promise.file)
         if record is None or record.uplink != promise.uplink.name:
+            return None
+        if promise.expected and promise.expected.sha512_hex not in (None, record.digest):
             return None
         blob = await self._blobs.open(record.digest, record.size_bytes)
         if blob is None:
@@ -299,11 +360,10 @@ class _Filling:
             try:
                 incoming = await self._stream()
                 self._judge()
-            except errors.UplinkError as cut:
-                made_progress = self.received_bytes > before_bytes
-                if isinstance(cut, errors.IntegrityMismatch) or not made_progress:
-                    raise
-                if resume == _RESUMES:
+            except errors.IntegrityMismatch:
+                raise
+            except errors.UplinkError:
+                if self.received_bytes == before_bytes or resume == _RESUMES:
                     raise
                 _log.info("resuming tarball", extra={"tarball": self._promise.key})
                 await asyncio.sleep(_RESUME_AFTER_SECONDS)

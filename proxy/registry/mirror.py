@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy import errors
@@ -33,12 +33,16 @@ from proxy.npm import names, packument
 from proxy.npm.forms import Form
 from proxy.registry.answers import CacheState, Freshness
 from proxy.registry.flights import Flights
+from proxy.registry.holdings import Holdings
 from proxy.registry.negatives import Negatives
 from proxy.storage.base import Index, Leases, PackumentRecord
 from proxy.storage.press import Intake, Press
 from proxy.upstream import base as upstream
 
 _log = logging.getLogger(__name__)
+
+# What a copy that is held stands in for. A disk that takes no new copy is no reason to hide it.
+_FAULTS = (errors.UplinkError, errors.StorageAway, errors.StorageCorrupt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ class Mirror:
         monotonic: Callable[[], float],
     ) -> None:
         self._uplink = uplink
-        self._index = index
+        self._holdings = Holdings(
+            uplink=uplink.name, index=index, press=press, negative_age=ages.negative_age
+        )
         self._press = press
         self._leases = leases
         self._ages = ages
@@ -89,6 +95,7 @@ class Mirror:
         self._flights: Flights[tuple[str, Form], tuple[PackumentRecord, CacheState]] = Flights()
         self._absent = Negatives(age=ages.negative_age, monotonic=monotonic)
         self._paused = Negatives(age=ages.pause_after_fault, monotonic=monotonic)
+        self._gone = Negatives(age=ages.negative_age, monotonic=monotonic)
         self._slow_until = float("-inf")
 
     @property
@@ -100,6 +107,11 @@ class Mirror:
     def in_flight(self) -> int:
         """How many questions are in the air."""
         return len(self._flights)
+
+    @property
+    def gone(self) -> Negatives:
+        """Addresses of tarballs that the uplink has lately said it has not."""
+        return self._gone
 
     async def close(self) -> None:
         """End what is in the air."""
@@ -118,58 +130,60 @@ class Mirror:
         Asks the uplink if there is none, or none that is fresh.
 
         `not_before` demands an answer the uplink gave at or after that instant (a wanted version
-        was missing). Raises PackageNotFound if the uplink says so, an UplinkError if it cannot be
-        asked and nothing is held.
+        was missing): an older copy is none then. Raises PackageNotFound if the uplink says so, an
+        UplinkError if it cannot be asked and nothing is held.
         """
-        held = await self._held(name, form)
+        held = await self._holdings.best(name, form)
         if held is not None and self._is_fresh(held, not_before):
             return self._copy(held, CacheState.HIT)
         if held is None and not_before is None and self._absent.has(name.full):
             raise errors.PackageNotFound(name=name.full)
-        if held is not None and (reason := self._paused.get((name.full, form))) is not None:
-            return self._stale(held, reason)
+        fallback = held if held is not None and self._may_stand_in(held, not_before) else None
+        if fallback is not None and (reason := self._paused.get((name.full, form))) is not None:
+            return self._stale(fallback, reason)
         flight = self._flights.join(
             (name.full, form), lambda: self._refresh(name, form, request_id)
         )
-        return await self._await(flight, held, name, form)
+        return await self._await(flight, fallback)
 
-    async def forget(self, name: names.PackageName) -> None:
-        """Drop what is held of `name`, because its body turned out to be lost.
+    async def forget(self, lost: PackumentRecord) -> None:
+        """Drop a record whose body turned out to be lost: the next request asks again."""
+        await self._holdings.forget(lost)
 
-        The next request asks again.
+    async def reread(self, name: names.PackageName, request_id: str = "") -> None:
+        """Ask again for every form that is held, and have it sent whole.
+
+        For when our copy promises what the uplink says it has not: public registries have taken
+        tarballs away without changing the packument's validators (RELIABILITY 2.1).
         """
-        _log.warning(
-            "body lost, asking again", extra={"package": name.full, "uplink": self._uplink.name}
-        )
-        await self._index.drop_packuments(name.full, self._uplink.name)
+        not_before = self._clock()
+        for form in await self._holdings.distrust(name):
+            await self.packument(name, form, request_id=request_id, not_before=not_before)
 
-    # --- what is held -----------------------------------------------------------------------------
-
-    async def _held(self, name: names.PackageName, form: Form) -> PackumentRecord | None:
-        """The best record for `form`.
-
-        A full copy serves the abbreviated form too, if it is the younger one.
-        """
-        full = await self._index.packument(self._uplink.name, name.full, Form.FULL)
-        if form is Form.FULL:
-            return full
-        abbreviated = await self._index.packument(self._uplink.name, name.full, Form.ABBREVIATED)
-        if full is None or abbreviated is None:
-            return abbreviated or full
-        return full if full.checked_at >= abbreviated.checked_at else abbreviated
+    # --- what may be sent -------------------------------------------------------------------------
 
     def _fresh_until(self, record: PackumentRecord) -> datetime:
-        doubted = record.missing_since is not None
-        return record.checked_at + (self._ages.negative_age if doubted else self._ages.max_age)
+        if record.missing_since is not None:
+            return record.missing_since + self._ages.negative_age
+        return record.checked_at + self._ages.max_age
 
     def _is_fresh(self, record: PackumentRecord, not_before: datetime | None) -> bool:
-        now = self._clock()
-        if not_before is not None and record.checked_at < not_before:
+        now, heard_at = self._clock(), _heard_at(record)
+        if not_before is not None and heard_at < not_before:
             return False
         # A record from the future means that the clock was set back: its age is unknown, so ask.
-        return record.checked_at <= now + self._ages.max_age and now < self._fresh_until(record)
+        return heard_at <= now + self._ages.max_age and now < self._fresh_until(record)
+
+    def _may_stand_in(self, record: PackumentRecord, not_before: datetime | None) -> bool:
+        """Whether a copy that is not fresh may be sent if the uplink fails us."""
+        if not_before is not None and _heard_at(record) < not_before:
+            return False
+        limit = self._ages.stale_if_error
+        return limit is None or self._clock() - record.checked_at <= limit
 
     def _copy(self, record: PackumentRecord, state: CacheState, reason: str | None = None) -> Copy:
+        if record.missing_since is not None:
+            state, reason = CacheState.STALE, reason or "the uplink says it is missing"
         age = max(self._clock() - record.checked_at, timedelta(0))
         return Copy(
             record=record,
@@ -178,11 +192,6 @@ class Mirror:
         )
 
     def _stale(self, record: PackumentRecord, reason: str) -> Copy:
-        limit = self._ages.stale_if_error
-        if limit is not None and self._clock() - record.checked_at > limit:
-            raise errors.UplinkAway(
-                uplink=self._uplink.name, reason=f"{reason}; our copy is too old to send"
-            )
         _log.warning(
             "stale packument sent",
             extra={"package": record.name, "uplink": self._uplink.name, "reason": reason},
@@ -194,40 +203,52 @@ class Mirror:
     async def _await(
         self,
         flight: asyncio.Task[tuple[PackumentRecord, CacheState]],
-        held: PackumentRecord | None,
-        name: names.PackageName,
-        form: Form,
+        fallback: PackumentRecord | None,
     ) -> Copy:
-        patience = self._patience(held)
+        patience = self._patience(fallback)
         done, _ = await asyncio.wait({flight}, timeout=patience.total_seconds())
         if not done:
-            return self._too_slow(held)
+            return self._too_slow(fallback, patience)
+        if flight.cancelled():
+            raise errors.UplinkAway(uplink=self._uplink.name, reason="we are shutting down")
         try:
             record, state = flight.result()
-        except errors.UplinkError as fault:
-            if held is None:
+        except _FAULTS as fault:
+            if fallback is None:
                 raise
-            self._paused.put((name.full, form), str(fault))
-            return self._stale(held, str(fault))
+            return self._stale(fallback, str(fault))
         return self._copy(record, state)
 
-    def _patience(self, held: PackumentRecord | None) -> timedelta:
-        if held is None:
+    def _patience(self, fallback: PackumentRecord | None) -> timedelta:
+        if fallback is None:
             return self._ages.deadline
         return timedelta(0) if self._monotonic() < self._slow_until else self._ages.soft_deadline
 
-    def _too_slow(self, held: PackumentRecord | None) -> Copy:
-        if held is None:
+    def _too_slow(self, fallback: PackumentRecord | None, patience: timedelta) -> Copy:
+        if fallback is None:
             raise errors.UplinkTimeout(
                 uplink=self._uplink.name,
                 reason=f"no answer within {self._ages.deadline.total_seconds():g} s",
             )
-        self._slow_until = self._monotonic() + self._ages.slow_for.total_seconds()
-        return self._stale(held, "the uplink is slow; refreshing behind this answer")
+        if patience:  # who has not waited has learnt nothing
+            self._slow_until = self._monotonic() + self._ages.slow_for.total_seconds()
+        return self._stale(fallback, "the uplink is slow; refreshing behind this answer")
 
     # --- asking -----------------------------------------------------------------------------------
 
     async def _refresh(
+        self, name: names.PackageName, form: Form, request_id: str
+    ) -> tuple[PackumentRecord, CacheState]:
+        try:
+            answer = await self._ask_once(name, form, request_id)
+        except _FAULTS as fault:
+            # Noted here and not by who waits: they may all have left with a stale copy.
+            self._paused.put((name.full, form), str(fault))
+            raise
+        self._paused.forget((name.full, form))
+        return answer
+
+    async def _ask_once(
         self, name: names.PackageName, form: Form, request_id: str
     ) -> tuple[PackumentRecord, CacheState]:
         asked_at = self._clock()
@@ -235,15 +256,15 @@ class Mirror:
         async with self._leases.hold(key) as was_free:
             if not was_free:
                 # Another process of this node has just asked; its answer is ours, unless it failed.
-                held = await self._held(name, form)
-                if held is not None and held.checked_at >= asked_at:
+                held = await self._holdings.best(name, form)
+                if held is not None and _heard_at(held) >= asked_at:
                     return held, CacheState.HIT
             return await self._ask(name, form, request_id)
 
     async def _ask(
         self, name: names.PackageName, form: Form, request_id: str
     ) -> tuple[PackumentRecord, CacheState]:
-        held = await self._revalidatable(name, form)
+        held = await self._holdings.revalidatable(name, form)
         async with self._press.intake() as intake:
             answer = await self._uplink.packument(
                 name,
@@ -255,21 +276,14 @@ class Mirror:
             )
             match answer:
                 case upstream.NotModified() if held is not None:
-                    return await self._touched(held), CacheState.REVALIDATED
+                    touched = await self._holdings.touch(held, answer, self._clock())
+                    return touched, CacheState.REVALIDATED
                 case upstream.Document():
                     return await self._settled(intake, answer, name, form)
                 case upstream.Missing():
                     return await self._missing(name, form), CacheState.STALE
                 case _:
                     raise self._broken("304 although nothing was asked conditionally")
-
-    async def _revalidatable(self, name: names.PackageName, form: Form) -> PackumentRecord | None:
-        """The record whose validators may be sent.
-
-        Without its body, a 304 would leave us with nothing.
-        """
-        held = await self._index.packument(self._uplink.name, name.full, form)
-        return held if held is not None and await self._press.has(held) else None
 
     async def _settled(
         self,
@@ -299,68 +313,23 @@ class Mirror:
             fetched_at=now,
             checked_at=now,
         )
-        await self._keep(record, name)
-        return record, CacheState.MISS
-
-    async def _keep(self, record: PackumentRecord, name: names.PackageName) -> None:
-        before = await self._index.packument(record.uplink, record.name, record.form)
-        await self._index.put_packument(record)
-        if record.form is Form.ABBREVIATED and record.body_form is Form.FULL:
-            # The uplink knows no abbreviated form: what came is as good as an answer to the full
-            # question.
-            await self._index.put_packument(replace(record, form=Form.FULL))
+        await self._holdings.keep(record, name)
         self._absent.forget(name.full)
-        self._paused.forget((name.full, record.form))
-        if before is not None and before.revision != record.revision:
-            await self._withdraw(record, before, name)
-
-    async def _withdraw(
-        self, record: PackumentRecord, before: PackumentRecord, name: names.PackageName
-    ) -> None:
-        """Let go of tarballs whose version the uplink no longer lists: it may have been malware."""
-        if record.modified_at < before.modified_at:
-            _log.warning(
-                "uplink went back in time",
-                extra={"package": name.full, "uplink": record.uplink},
-            )
-        for tarball in await self._index.tarballs(name.full):
-            if tarball.uplink != record.uplink:
-                continue
-            if await self._press.dist(record, name, tarball.file) is None:
-                await self._index.drop_tarball(name.full, tarball.file)
-                _log.warning(
-                    "version withdrawn by the uplink",
-                    extra={"package": name.full, "version": tarball.version},
-                )
-
-    async def _touched(self, held: PackumentRecord) -> PackumentRecord:
-        touched = replace(held, checked_at=self._clock(), missing_since=None)
-        await self._index.put_packument(touched)
-        if touched.form is Form.ABBREVIATED and touched.body_form is Form.FULL:
-            full = await self._index.packument(held.uplink, held.name, Form.FULL)
-            if full is not None and full.revision == held.revision:
-                await self._index.put_packument(replace(full, checked_at=touched.checked_at))
-        return touched
+        return record, CacheState.MISS
 
     async def _missing(self, name: names.PackageName, form: Form) -> PackumentRecord:
         """The uplink's 404: believed at once if nothing is held, else when it has come twice."""
-        now = self._clock()
-        held = await self._held(name, form)
-        if held is not None:
-            since = held.missing_since or now
-            if now - since < self._ages.negative_age:
-                doubted = replace(held, checked_at=now, missing_since=since)
-                await self._index.put_packument(doubted)
-                return doubted
-            await self._index.drop_packuments(name.full, self._uplink.name)
-            for tarball in await self._index.tarballs(name.full):
-                await self._index.drop_tarball(name.full, tarball.file)
-            _log.warning(
-                "package withdrawn by the uplink",
-                extra={"package": name.full, "uplink": self._uplink.name},
-            )
+        held = await self._holdings.best(name, form)
+        doubted = None if held is None else await self._holdings.doubt(held, self._clock())
+        if doubted is not None:
+            return doubted
         self._absent.put(name.full)
         raise errors.PackageNotFound(name=name.full)
 
     def _broken(self, reason: str) -> errors.UplinkBroken:
         return errors.UplinkBroken(uplink=self._uplink.name, reason=reason)
+
+
+def _heard_at(record: PackumentRecord) -> datetime:
+    """When the uplink last said anything of this package, be it that it is missing."""
+    return max(record.checked_at, record.missing_since or record.checked_at)

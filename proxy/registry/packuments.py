@@ -145,8 +145,8 @@ class Packuments:
         try:
             return copy, await make(copy)
         except BodyLost:
-            await mirror.forget(name)
-        copy = await mirror.packument(name, form, request_id=request_id)
+            await mirror.forget(copy.record)
+        copy = await mirror.packument(name, form, request_id=request_id, not_before=not_before)
         return copy, await make(copy)
 
     async def _body(self, tag: str, copy: Copy, form: Form, base_url: str) -> bytes | Stored:
@@ -210,4 +210,7 @@ def _aged(finished: Finished, now: datetime) -> Document:
     """The document as it is, but older."""
     before = finished.document.freshness
     age = max(now - finished.checked_at, timedelta(0))
-    return replace(finished.document, freshness=Freshness(CacheState.HIT, age, before.uplink))
+    # One whose package is in doubt stays marked, however it was found.
+    state = CacheState.STALE if before.state is CacheState.STALE else CacheState.HIT
+    freshness = Freshness(state, age, before.uplink, before.reason)
+    return replace(finished.document, freshness=freshness)

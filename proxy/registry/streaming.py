@@ -30,7 +30,7 @@ class Streamed:
         self._is_verified = False
 
     async def ready(self) -> int:
-        """Open the stream; returns the size of the whole."""
+        """Wait until the reply can begin; returns the size of the whole."""
         promise = self._promise
         stream = await self._stack.enter_async_context(
             promise.uplink.tarball(promise.url, request_id=self._request_id)
@@ -39,16 +39,15 @@ class Streamed:
             raise errors.StorageFull(reason="no room to hold a tarball whose length is unknown")
         self._total_bytes = stream.total_bytes
         self._chunks = stream.chunks()
+        await self._receive_past(0)
         return self._total_bytes
 
     async def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`, which is not before the end of the last read."""
-        while not self._is_verified and self._safe_bytes <= offset:
-            await self._receive()
-        skip = offset - self._position
-        piece = bytes(self._pending[skip : skip + min(length, self._safe_bytes - offset)])
-        del self._pending[: skip + len(piece)]
-        self._position = offset + len(piece)
+        await self._receive_past(offset)
+        self._pass_over(offset)
+        piece = bytes(self._pending[: max(0, min(length, self._safe_bytes - offset))])
+        self._pass_over(offset + len(piece))
         return piece
 
     async def close(self) -> None:
@@ -57,8 +56,19 @@ class Streamed:
 
     @property
     def _safe_bytes(self) -> int:
-        held_back = 0 if self._is_verified else HOLD_BACK_BYTES
-        return max(self._received_bytes - held_back, self._position)
+        return self._received_bytes - (0 if self._is_verified else HOLD_BACK_BYTES)
+
+    async def _receive_past(self, offset: int) -> None:
+        """Receive until bytes past `offset` are safe, or all are; what lies before is not held."""
+        while not self._is_verified and self._safe_bytes <= offset:
+            await self._receive()
+            self._pass_over(min(offset, self._received_bytes))
+
+    def _pass_over(self, position: int) -> None:
+        """Forget what comes before `position`."""
+        if position > self._position:
+            del self._pending[: position - self._position]
+            self._position = position
 
     async def _receive(self) -> None:
         if self._chunks is None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,11 +21,15 @@ from proxy.registry.mirror import Mirror
 from proxy.registry.routing import Routing
 from proxy.registry.streaming import Streamed
 from proxy.registry.upkeep import Upkeep
-from proxy.storage.base import Blob, Blobs, Index, TarballRecord
-from proxy.storage.press import Press
+from proxy.storage.base import Blob, Blobs, Index, PackumentRecord, TarballRecord
+from proxy.storage.press import BodyLost, Press
+
+_log = logging.getLogger(__name__)
 
 # A version our copy does not list is asked for once more, unless the copy is younger than this.
 _BELIEVED_FOR = timedelta(seconds=5)
+# Until a reply begins. Afterwards its progress counts, not its time.
+_PATIENCE = timedelta(seconds=19)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ class Tarballs:
         upkeep: Upkeep,
         small_bytes: int,
         clock: Callable[[], datetime],
+        patience: timedelta = _PATIENCE,
     ) -> None:
         self._routing = routing
         self._index = index
@@ -90,6 +99,7 @@ class Tarballs:
         self._upkeep = upkeep
         self._small_bytes = small_bytes
         self._clock = clock
+        self._patience = patience
 
     async def open(self, name: names.PackageName, file: str, request_id: str = "") -> Tarball:
         """The tarball `file` of `name`, to be closed by the caller.
@@ -104,16 +114,34 @@ class Tarballs:
         kept = await self._kept(mirror, name, file)
         if kept is not None:
             return kept
+        try:
+            async with asyncio.timeout(self._patience.total_seconds()):
+                return await self._brought(mirror, name, file, request_id)
+        except TimeoutError:
+            # Its download goes on, if there is one: who asks again finds more of it.
+            reason = f"{file} did not begin to arrive within {self._patience.total_seconds():g} s"
+            raise errors.UplinkTimeout(uplink=mirror.uplink.name, reason=reason) from None
+
+    async def _brought(
+        self, mirror: Mirror, name: names.PackageName, file: str, request_id: str
+    ) -> Tarball:
+        """What is not here, or only under another spelling of its name."""
         dist = await self._promised(mirror, name, file, request_id)
         canonical = names.tarball_file(name, dist.version)
         if canonical != file and (kept := await self._kept(mirror, name, canonical)) is not None:
             return kept
+        promise = self._promise(mirror, name, canonical, dist)
+        if mirror.gone.has(promise.url):
+            raise errors.TarballNotFound(name=name.full, file=file)
         try:
-            return await self._fetch(self._promise(mirror, name, canonical, dist), request_id)
+            return await self._fetch(promise, request_id)
         except errors.TarballNotFound:
-            # The uplink lists a version it no longer has: ask for the packument again, so that ours
-            # does not.
-            await mirror.packument(name, Form.ABBREVIATED, not_before=self._clock())
+            # The uplink lists a version it no longer has: read its packument again, so that ours
+            # does not. Of all who waited for the tarball, one does that.
+            if not mirror.gone.has(promise.url):
+                mirror.gone.put(promise.url)
+                with suppress(errors.UplinkError):
+                    await mirror.reread(name, request_id)
             raise
 
     # --- what we hold -----------------------------------------------------------------------------
@@ -125,36 +153,64 @@ class Tarballs:
             return None
         blob = await self._blobs.open(record.digest, record.size_bytes)
         if blob is None:
-            # Lost or cut short on disk: forget it and fetch it again.
-            await self._index.drop_tarball(name.full, file)
+            await self._lost(record)
             return None
         self._upkeep.used(name.full, file)
         if record.size_bytes > self._small_bytes:
             return _opened(blob, record)
         try:
-            held = _held(await blob.read(0, record.size_bytes), record)
+            body = await blob.read(0, record.size_bytes)
         finally:
             await blob.close()
+        if hashlib.sha512(body).hexdigest() != record.digest:
+            await self._lost(record)
+            return None
+        held = _held(body, record)
         self._hot.put(name.full, file, held, record.size_bytes, as_of=as_of)
         return held
+
+    async def _lost(self, record: TarballRecord) -> None:
+        """Forget a tarball whose bytes are gone or damaged, so that it is fetched again."""
+        _log.warning("tarball lost, asking again", extra=_facts(record))
+        digest = await self._index.drop_tarball(record.name, record.file)
+        if digest is not None:
+            # A damaged blob of the right size would pass for the one that comes in its place.
+            await self._blobs.delete(digest)
 
     # --- what the packument promises --------------------------------------------------------------
 
     async def _promised(
         self, mirror: Mirror, name: names.PackageName, file: str, request_id: str
     ) -> Dist:
-        copy = await mirror.packument(name, Form.ABBREVIATED, request_id=request_id)
-        dist = await self._press.dist(copy.record, name, file)
+        dist = await self._dist(mirror, name, file, request_id)
         if dist is None:
             # It may have been published since: ask once more before saying no.
             not_before = self._clock() - _BELIEVED_FOR
-            copy = await mirror.packument(
-                name, Form.ABBREVIATED, request_id=request_id, not_before=not_before
-            )
-            dist = await self._press.dist(copy.record, name, file)
+            dist = await self._dist(mirror, name, file, request_id, not_before)
         if dist is None:
             raise errors.TarballNotFound(name=name.full, file=file)
         return dist
+
+    async def _dist(
+        self,
+        mirror: Mirror,
+        name: names.PackageName,
+        file: str,
+        request_id: str,
+        not_before: datetime | None = None,
+    ) -> Dist | None:
+        async def copied() -> PackumentRecord:
+            copy = await mirror.packument(
+                name, Form.ABBREVIATED, request_id=request_id, not_before=not_before
+            )
+            return copy.record
+
+        record = await copied()
+        try:
+            return await self._press.dist(record, name, file)
+        except BodyLost:
+            await mirror.forget(record)
+        return await self._press.dist(await copied(), name, file)
 
     def _promise(self, mirror: Mirror, name: names.PackageName, file: str, dist: Dist) -> Promise:
         return Promise(
@@ -169,19 +225,24 @@ class Tarballs:
     # --- fetching it ------------------------------------------------------------------------------
 
     async def _fetch(self, promise: Promise, request_id: str) -> Tarball:
-        freshness = Freshness(CacheState.MISS, uplink=promise.uplink.name)
-        source = (
-            self._downloads.join(promise, request_id)
-            if await self._upkeep.has_room()
-            else Streamed(promise, request_id)
-        )
+        if await self._upkeep.has_room():
+            with suppress(errors.StorageFull):
+                return await self._begun(self._downloads.join(promise, request_id), promise)
+        return await self._begun(Streamed(promise, request_id), promise)
+
+    async def _begun(self, source: Reader | Streamed, promise: Promise) -> Tarball:
         try:
             size_bytes = await source.ready()
         except BaseException:
             await source.close()
             raise
         digest = promise.expected.sha512_hex if promise.expected else None
+        freshness = Freshness(CacheState.MISS, uplink=promise.uplink.name)
         return Opened(source, size_bytes, _etag(digest), None, freshness)
+
+
+def _facts(record: TarballRecord) -> dict[str, object]:
+    return {"package": record.name, "file": record.file, "digest": record.digest}
 
 
 def _etag(digest: str | None) -> str | None:
