@@ -1,1 +1,1 @@
-"""The tests of Packhouse: unit, contract, integration, faults and clients, with the fakes they share."""
+"""Everything that judges Packhouse, and the fakes it judges with."""
