@@ -160,6 +160,16 @@ class Connection:
 
     async def get(self, target: str, *headers: str) -> RawReply:
         """Raises ConnectionError unless a whole answer comes."""
+        try:
+            reply = await self._exchange(target, headers)
+        except BaseException:
+            await self.close()
+            raise
+        if reply.headers.get("connection", "").lower() == "close":
+            await self.close()
+        return reply
+
+    async def _exchange(self, target: str, headers: Sequence[str]) -> RawReply:
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
@@ -169,14 +179,14 @@ class Connection:
             reply = await rawhttp.receive(reader)
         if reply is None or not reply.is_complete:
             raise ConnectionError(f"no whole answer to {target}")
-        if reply.headers.get("connection", "").lower() == "close":
-            await self.close()
         return reply
 
     async def close(self) -> None:
         if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+            writer, self._streams = self._streams[1], None
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def command(

@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -43,6 +44,8 @@ def serve(config: Path | None, **given: object) -> None:
         _log.warning(warning)
     _prepare(settings)
     listener = _bind(settings)
+    # Who has read the greeting may send a signal: from now on none ends us before it is heeded.
+    signal.pthread_sigmask(signal.SIG_BLOCK, worker.SIGNALS)
     _greet(settings, listener)
     current = Current(settings, lambda: options.load_again(config, given))
     status = _alone(listener, current) if settings.server.workers == 1 else _many(listener, current)
