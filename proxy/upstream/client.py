@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from types import TracebackType
 from typing import Self
 
@@ -72,12 +73,12 @@ class HttpUplink:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         rand: Callable[[], float] = random.random,
         on_request: OnRequest = lambda *_: None,
-        user_agent: str = "packhouse",
+        user_agent: str | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._on_request = on_request
-        self._user_agent = user_agent
+        self._user_agent = user_agent or f"packhouse/{metadata.version('packhouse')}"
         self._places = Places(
             url=settings.url, origins=settings.origins, is_proxied=settings.proxy is not None
         )
