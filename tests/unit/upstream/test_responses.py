@@ -99,6 +99,22 @@ async def test_a_fault_that_is_nobodys_failure_does_not_count() -> None:
     assert breaker.state(0) is State.CLOSED
 
 
+async def test_a_probe_that_is_closed_unread_makes_room_for_the_next() -> None:
+    """A caller that leaves in the middle of a body does not keep the breaker half-open."""
+    breaker = Breaker(threshold=1, first_pause=timedelta(seconds=9))
+    failing = breaker.enter(-9)
+    assert failing is not None
+    failing.failed(-9)
+    probe = response(Canned(chunks=[b"{}"]), breaker)
+    assert breaker.enter(0) is None
+
+    await probe.close()
+
+    following = breaker.enter(0)
+    assert following is not None
+    assert following.is_probe
+
+
 async def test_closing_reads_what_is_left_of_a_short_refusal() -> None:
     """So that its connection can be used again."""
     refusal = Canned(status=404, headers={"content-length": "9"}, chunks=[b"not", b" found"])
