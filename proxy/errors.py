@@ -55,6 +55,23 @@ class Forbidden(RegistryError):
     template = "{reason}"
 
 
+class VersionExists(Forbidden):
+    """A version is published once, and never again after it was removed. Facts: name, version.
+
+    The sentence is the public registry's, which tools look for.
+    """
+
+    code = "E_VERSION_EXISTS"
+    template = "You cannot publish over the previously published versions: {version}."
+
+
+class Conflict(RegistryError):
+    """What the caller has read is not what is there now: they read again. Facts: reason."""
+
+    code = "E_CONFLICT"
+    template = "{reason}"
+
+
 class MethodNotAllowed(RegistryError):
     """The address exists, the method does not. Facts: method, allowed (a comma-separated list)."""
 

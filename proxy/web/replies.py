@@ -54,6 +54,7 @@ STATUSES: Mapping[type, int] = MappingProxyType(
         errors.Forbidden: 403,
         errors.NotFound: 404,
         errors.MethodNotAllowed: 405,
+        errors.Conflict: 409,
         errors.TooLarge: 413,
         errors.UplinkBroken: 502,
         errors.UplinkAway: 503,

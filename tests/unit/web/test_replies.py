@@ -21,6 +21,8 @@ EXAMPLES: list[tuple[errors.RegistryError, int]] = [
     (errors.Unauthenticated(reason="who?"), 401),
     (errors.Forbidden(reason="blocked"), 403),
     (errors.MethodNotAllowed(method="PUT", allowed="GET, HEAD"), 405),
+    (errors.Conflict(reason="Document update conflict."), 409),
+    (errors.VersionExists(name="n", version="1.0.0"), 403),
     (errors.NotFound(reason="nothing"), 404),
     (errors.InvalidName(name="a b", reason="it contains ' '"), 404),
     (errors.PackageNotFound(name="n"), 404),
