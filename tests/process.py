@@ -103,6 +103,14 @@ class Process:
         reply = await self.get("/-/ready", timeout=START_SECONDS)
         assert reply.status == 200, reply.body
 
+    async def run(self) -> int:
+        """Start it, and wait until it ends by itself; the status."""
+        try:
+            await self.launch()
+            return await self.ended()
+        finally:
+            await self.end()
+
     async def end(self) -> None:
         """Kill whatever is left of it."""
         if self._process is None:

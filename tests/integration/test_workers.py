@@ -167,8 +167,7 @@ async def test_a_taken_port_is_one_clear_line(pair: Process, uplink: FakeUplink)
     second = Process(
         pair.data.parent, uplink.url, workers=2, listen=f"127.0.0.1:{pair.port}", name="second"
     )
-    await second.launch()
-    status = await second.ended()
+    status = await second.run()
     reply = await pair.get("/-/ping")
 
     assert status == 1
@@ -186,8 +185,7 @@ async def test_a_folder_that_cannot_be_written_is_one_clear_line(
     """Without a place for its data the server does not start, and says why in a line."""
     (tmp_path / "data").write_text("in the way")
     process = Process(tmp_path, uplink.url, workers=workers)
-    await process.launch()
-    status = await process.ended()
+    status = await process.run()
 
     (line,) = process.err.read_text().splitlines()
     assert status == 1
@@ -201,8 +199,7 @@ async def test_storage_that_cannot_be_opened_is_told_without_a_traceback(
     """A data folder whose index cannot be opened ends the start with its reason."""
     (tmp_path / "data" / "index.sqlite").mkdir(parents=True)
     process = Process(tmp_path, uplink.url, workers=workers)
-    await process.launch()
-    status = await process.ended()
+    status = await process.run()
 
     said = process.err.read_text()
     assert status == 1
