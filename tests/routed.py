@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from proxy.npm.policy import Rule, Rules, origin
 from tests.fakes.uplink import FakeUplink
-from tests.registry import Registry
+from tests.registry import Clock, Registry
 
 
 def route(
@@ -30,3 +32,31 @@ def route(
         rules=Rules(tuple(Rule((pattern,), origin(word)) for pattern, word in rules)),
     )
     return registry
+
+
+@dataclass(frozen=True)
+class Two:
+    """A registry in front of two uplinks: `@corp/*` and `corp-*` from one, the rest from npm.
+
+    `@acme/*` is hosted.
+    """
+
+    registry: Registry
+    npm: FakeUplink
+    corp: FakeUplink
+
+
+@asynccontextmanager
+async def two_uplinks(folder: Path, npm: FakeUplink, clock: Clock) -> AsyncIterator[Two]:
+    """Run such a registry in `folder`."""
+    async with FakeUplink() as corp:
+        registry = route(
+            Registry(folder, npm.url, clock=clock),
+            ("@acme/*", "hosted"),
+            ("@corp/*", "corp"),
+            ("corp-*", "corp"),
+            ("*", "npm"),
+            uplinks={"corp": corp},
+        )
+        async with registry:
+            yield Two(registry, npm, corp)

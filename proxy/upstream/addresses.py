@@ -71,7 +71,7 @@ def parse(text: str, *, base: Address | None = None) -> Address:
     """Take an address apart, relative to `base` if it has no scheme. Raises BadAddress."""
     if _NO_TEXT.search(text):
         raise BadAddress("the address holds characters that are no text")
-    absolute = text if base is None else urljoin(base.text, text)
+    absolute = text if base is None else _joined(base, text)
     match = _URL.fullmatch(absolute)
     if match is None:
         raise BadAddress(f"{absolute[:200]!r} is not a plain http or https address")
@@ -83,6 +83,14 @@ def parse(text: str, *, base: Address | None = None) -> Address:
     return Address(
         scheme, match["host"].lower(), port, target if target[:1] == "/" else "/" + target
     )
+
+
+def _joined(base: Address, text: str) -> str:
+    try:
+        return urljoin(base.text, text)
+    except ValueError as error:
+        # `//[::1`, or a host that normalisation would turn into another.
+        raise BadAddress(f"{text[:200]!r} is no address") from error
 
 
 class Places:

@@ -1,0 +1,361 @@
+"""Search, keys, attestations, counts and several uplinks: items 91 and 94, and section 1.
+
+Audits have a file of their own. Each test is named after its item of the protocol's edge cases.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import faults
+from tests.fakes.uplink import FakeUplink
+from tests.registry import Answer, Clock, Registry
+from tests.routed import Two, route, two_uplinks
+
+BULK = "/-/npm/v1/security/advisories/bulk"
+QUICK = "/-/npm/v1/security/audits/quick"
+TREE = b'{"name":"app","requires":{"a":"1"},"dependencies":{"a":{"version":"1.0.0"}}}'
+
+
+def key(keyid: str) -> dict[str, Any]:
+    return {
+        "expires": None,
+        "keyid": keyid,
+        "keytype": "ecdsa-sha2-nistp256",
+        "scheme": "ecdsa-sha2-nistp256",
+        "key": "MFkw",
+    }
+
+
+@pytest.fixture
+async def two(uplink: FakeUplink, tmp_path: Path, clock: Clock) -> AsyncIterator[Two]:
+    """A registry in front of two uplinks."""
+    async with two_uplinks(tmp_path / "data", uplink, clock) as running:
+        yield running
+
+
+async def post(registry: Registry, path: str, body: bytes) -> Answer:
+    return await registry.ask("POST", path, {"content-type": "application/json"}, body)
+
+
+# --- search ---------------------------------------------------------------------------------------
+
+
+async def test_91_search_results_have_maintainers(registry: Registry, uplink: FakeUplink) -> None:
+    """Each result has a list of maintainers, whatever the uplink says: npm iterates it."""
+    body = b'{"objects":[{"package":{"name":"a"}},{"package":{"name":"b","maintainers":null}}]}'
+    uplink.script("/-/v1/search", faults.body(body))
+
+    found = (await registry.get("/-/v1/search?text=a&size=20")).json()
+
+    assert [each["package"]["maintainers"] for each in found["objects"]] == [[], []]
+
+
+async def test_search_is_passed_on(registry: Registry, uplink: FakeUplink) -> None:
+    """Text, size, offset and weights reach the uplink; the same question soon after does not."""
+    uplink.publish("fill-range", "1.0.0")
+    query = "text=fill+range%20x&size=20&from=0&quality=0.65&popularity=0.98&maintenance=0.5"
+
+    first = await registry.get(f"/-/v1/search?{query}")
+    second = await registry.get(f"/-/v1/search?{query}")
+
+    (asked,) = uplink.seen()
+    assert first.body == second.body
+    assert "text=fill+range+x&size=20&from=0&quality=0.65" in asked.target
+    assert first.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_search_goes_where_its_words_live(two: Two) -> None:
+    """A scope of another uplink is searched there, and its name is told to nobody else."""
+    two.corp.publish("@corp/button", "1.0.0")
+    two.npm.publish("@corp/button", "6.6.6")
+    two.npm.publish("button", "1.0.0")
+
+    corp = (await two.registry.get("/-/v1/search?text=@corp/button")).json()
+    npm = (await two.registry.get("/-/v1/search?text=button")).json()
+    both = await two.registry.get("/-/v1/search?text=@corp/button+@acme/x")
+
+    assert [each["package"]["version"] for each in corp["objects"]] == ["1.0.0"]
+    assert [each["package"]["name"] for each in npm["objects"]] == ["button"]
+    assert both.status == 404
+    assert (two.corp.count(), two.npm.count()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (faults.status(500), 502),
+        (faults.refuse, 502),
+        (faults.html, 502),
+        (faults.body(b"{}"), 502),
+        (faults.body(b"[]"), 502),
+        (faults.status(404), 404),
+        (faults.status(429), 503),
+    ],
+)
+async def test_a_search_that_fails(
+    registry: Registry, uplink: FakeUplink, script: Any, status: int
+) -> None:
+    """A search the uplink cannot answer is an error, never an empty result."""
+    uplink.script("/-/v1/search", script, forever=True)
+
+    assert (await registry.get("/-/v1/search?text=a")).status == status
+
+
+async def test_a_search_while_the_uplink_is_away(registry: Registry, uplink: FakeUplink) -> None:
+    """What was found before is sent again, marked stale; other words are a 503."""
+    uplink.publish("fill-range", "1.0.0")
+    before = await registry.get("/-/v1/search?text=fill")
+    await uplink.stop()
+    registry.clock.advance(minutes=2)
+
+    again = await registry.get("/-/v1/search?text=fill")
+    other = await registry.get("/-/v1/search?text=other")
+
+    assert again.body == before.body
+    assert "stale" in again.headers["Cache-Status"]
+    assert other.status == 503
+
+
+# --- keys, attestations, counts, tags -------------------------------------------------------------
+
+
+async def test_94_keys_of_all_uplinks(two: Two) -> None:
+    """The keys of all uplinks come as one list, each once, as they were written."""
+    two.npm.keys = [key("SHA256:a"), key("SHA256:shared")]
+    two.corp.keys = [key("SHA256:shared"), key("SHA256:b")]
+
+    reply = await two.registry.get("/-/npm/v1/keys")
+
+    assert reply.json() == {"keys": [key("SHA256:a"), key("SHA256:shared"), key("SHA256:b")]}
+
+
+@pytest.mark.parametrize("refusal", [faults.status(404), faults.status(400), faults.body(b"{}")])
+async def test_94_an_uplink_without_keys(two: Two, refusal: Any) -> None:
+    """An uplink that has no keys is passed over; if none has any it is a 404, and npm skips."""
+    two.npm.keys = [key("SHA256:a")]
+    two.corp.script("/-/npm/v1/keys", refusal, forever=True)
+
+    some = await two.registry.get("/-/npm/v1/keys")
+    two.npm.keys = []
+    two.registry.clock.advance(hours=2)
+    none = await two.registry.get("/-/npm/v1/keys")
+
+    assert some.json() == {"keys": [key("SHA256:a")]}
+    assert none.status == 404
+
+
+async def test_94_keys_while_an_uplink_is_away(two: Two) -> None:
+    """Some keys without the others would make sound packages seem tampered with: an error."""
+    two.npm.keys = two.corp.keys = [key("SHA256:a")]
+    await two.corp.stop()
+
+    first = await two.registry.get("/-/npm/v1/keys")
+    await two.corp.start()
+    two.registry.clock.advance(minutes=1)
+
+    assert first.status == 503
+
+
+async def test_94_keys_are_remembered(registry: Registry, uplink: FakeUplink) -> None:
+    """Keys are asked for once an hour, and sent again beyond it while the uplink is away."""
+    uplink.keys = [key("SHA256:a")]
+    first = await registry.get("/-/npm/v1/keys")
+    second = await registry.get("/-/npm/v1/keys")
+    await uplink.stop()
+    registry.clock.advance(hours=2)
+    third = await registry.get("/-/npm/v1/keys")
+
+    assert first.body == second.body == third.body
+    assert uplink.count() == 1
+    assert "stale" in third.headers["Cache-Status"]
+    assert int(third.headers["Age"]) >= 7200
+
+
+async def test_attestations_are_copied(two: Two) -> None:
+    """Attestations come from the uplink of their name, byte for byte, in every spelling."""
+    text = (
+        b'{"attestations": [{"predicateType":"p","bundle":{"n":1.50,"big":99999999999999999999}}]}'
+    )
+    two.corp.script("/-/npm/v1/attestations/@corp/b@1.0.0", faults.body(text), forever=True)
+    two.npm.attestations = {"a@1.0.0": [{"predicateType": "q"}]}
+
+    for path in ("@corp%2fb@1.0.0", "@corp%2Fb@1.0.0", "@corp/b@1.0.0", "%40corp%2fb@1.0.0"):
+        reply = await two.registry.get(f"/-/npm/v1/attestations/{path}")
+        assert (path, reply.body) == (path, text)
+    plain = await two.registry.get("/-/npm/v1/attestations/a@1.0.0")
+    absent = await two.registry.get("/-/npm/v1/attestations/a@9.9.9")
+
+    assert plain.json() == {"attestations": [{"predicateType": "q"}]}
+    assert absent.status == 404
+    assert two.corp.count() == 1
+
+
+@pytest.mark.parametrize("path", ["/-/npm/v1/attestations/a@1.0.0", "/downloads/point/last-week/a"])
+async def test_a_web_page_is_not_passed_on(
+    registry: Registry, uplink: FakeUplink, path: str
+) -> None:
+    """A log-in page in the place of an answer is the uplink's failure, and is not remembered."""
+    uplink.attestations = {"a@1.0.0": [{}]}
+    uplink.script(path, faults.html_as_json)
+
+    first, second = await registry.get(path), await registry.get(path)
+
+    assert (first.status, second.status) == (502, 200)
+
+
+async def test_download_counts(two: Two) -> None:
+    """Counts are the public uplink's; names of another uplink are told to nobody."""
+    scoped = await two.registry.get("/downloads/point/last-week/@s/n")
+    encoded = await two.registry.get("/downloads/point/last-week/@s%2fn")
+    several = await two.registry.get("/downloads/point/last-month/a,b")
+    foreign = await two.registry.get("/downloads/point/last-month/a,@corp%2fb")
+
+    assert scoped.json()["package"] == encoded.json()["package"] == "@s/n"
+    assert (several.status, foreign.status) == (200, 404)
+    assert [each.target for each in two.npm.seen()] == [
+        "/downloads/point/last-week/@s/n",
+        "/downloads/point/last-month/a,b",
+    ]
+    assert two.corp.count() == 0
+
+
+async def test_dist_tags_in_every_spelling(registry: Registry, uplink: FakeUplink) -> None:
+    """Dist-tags are those of the packument, which is asked for once."""
+    uplink.publish("@s/n", "1.0.0")
+    uplink.publish("@s/n", "2.0.0-rc.1", tag="next")
+
+    for path in ("@s%2fn", "@s%2Fn", "@s/n", "%40s%2Fn"):
+        reply = await registry.get(f"/-/package/{path}/dist-tags")
+        assert reply.json() == {"latest": "1.0.0", "next": "2.0.0-rc.1"}
+    assert uplink.count() == 1
+
+
+HEADS = [
+    "/-/npm/v1/keys",
+    "/-/npm/v1/attestations/a@1.0.0",
+    "/-/v1/search?text=a",
+    "/downloads/point/last-week/a",
+    "/-/package/a/dist-tags",
+    "/-/ping",
+    "/-/whoami",
+    "/-/nope",
+]
+
+
+async def test_head_of_every_service(registry: Registry, uplink: FakeUplink) -> None:
+    """HEAD of a service has GET's status and length, and no body."""
+    uplink.publish("a", "1.0.0")
+    uplink.keys, uplink.attestations = [key("SHA256:a")], {"a@1.0.0": [{}]}
+
+    for path in HEADS:
+        get = await registry.get(path)
+        head = await registry.get(path, method="HEAD")
+
+        assert (path, head.status, head.body) == (path, get.status, b"")
+        assert head.headers["Content-Type"] == get.headers["Content-Type"]
+        if get.status == 200:
+            assert head.headers["Content-Length"] == get.headers["Content-Length"]
+
+
+# --- several uplinks ------------------------------------------------------------------------------
+
+
+async def test_each_name_has_one_origin(two: Two) -> None:
+    """A name comes from its own uplink even if another has it too, with a higher version."""
+    corp = two.corp.publish("@corp/b", "1.0.0")
+    two.npm.publish("@corp/b", "99.0.0")
+    two.npm.publish("corp-tool", "99.0.0")
+    two.npm.publish("@acme/c", "99.0.0")
+
+    packument = await two.registry.packument("@corp%2fb")
+    tarball = await two.registry.get("/@corp/b/-/b-1.0.0.tgz")
+    missing = [
+        (await two.registry.get(path)).status
+        for path in ("/corp-tool", "/@acme%2fc", "/@corp/b/99.0.0", "/@corp/b/-/b-99.0.0.tgz")
+    ]
+
+    assert list(packument.json()["versions"]) == ["1.0.0"]
+    assert tarball.body == corp
+    assert missing == [404] * 4
+    assert two.npm.count() == 0
+
+
+async def test_an_uplink_that_is_away_is_not_replaced(two: Two) -> None:
+    """While the uplink of a name is away, no other is asked for it, and the rest works on."""
+    two.npm.publish("@corp/b", "99.0.0")
+    two.npm.publish("a", "1.0.0")
+    await two.corp.stop()
+
+    away = await two.registry.packument("@corp%2fb")
+    other = await two.registry.packument("a")
+
+    assert (away.status, other.status) == (503, 200)
+    assert two.npm.count("/@corp") == 0
+
+
+async def test_credentials_go_home_only(uplink: FakeUplink, tmp_path: Path, clock: Clock) -> None:
+    """Each uplink is sent its own credentials, on every kind of question, and no other's."""
+    async with FakeUplink() as corp:
+        uplink.token = "npm-t0ken"
+        registry = Registry(tmp_path / "data", uplink.url, clock=clock)
+        route(
+            registry,
+            ("@corp/*", "corp"),
+            ("*", "npm"),
+            uplinks={"corp": corp},
+            settings={
+                "npm": {"token": "npm-t0ken", "headers": {"X-Key": "npm-key"}},
+                "corp": {"username": "ann", "password": "p:w"},
+            },
+        )
+        uplink.publish("a", "1.0.0")
+        corp.publish("@corp/b", "1.0.0")
+        async with registry:
+            for path in (
+                "/a",
+                "/a/-/a-1.0.0.tgz",
+                "/@corp%2fb",
+                "/@corp/b/-/b-1.0.0.tgz",
+                "/-/npm/v1/keys",
+                "/-/v1/search?text=a",
+                "/-/npm/v1/attestations/@corp%2fb@1.0.0",
+                "/downloads/point/last-week/a",
+            ):
+                await registry.get(path, authorization="Bearer the-clients")
+            await post(registry, BULK, b'{"a":["1.0.0"],"@corp/b":["1.0.0"]}')
+
+        basic = "Basic " + base64.b64encode(b"ann:p:w").decode()
+        assert {each.headers.get("authorization") for each in uplink.seen()} == {"Bearer npm-t0ken"}
+        assert {each.headers.get("x-key") for each in uplink.seen()} == {"npm-key"}
+        assert {each.headers.get("authorization") for each in corp.seen()} == {basic}
+        assert {each.headers.get("x-key") for each in corp.seen()} == {None}
+        assert (uplink.count(), corp.count()) == (6, 5)
+
+
+async def test_nothing_is_mirrored_by_rule(
+    uplink: FakeUplink, tmp_path: Path, clock: Clock
+) -> None:
+    """With the rest hosted, only the names that a rule gives to an uplink ever reach it."""
+    uplink.publish("@pub/a", "1.0.0")
+    uplink.publish("b", "1.0.0")
+    registry = Registry(tmp_path / "data", uplink.url, clock=clock)
+    route(registry, ("@pub/*", "npm"), ("*", "hosted"))
+    async with registry:
+        statuses = {
+            path: (await registry.get(path)).status
+            for path in ("/@pub%2fa", "/b", "/-/v1/search?text=b", "/downloads/point/last-week/b")
+        }
+        audits = [
+            (await post(registry, BULK, b'{"b":["1.0.0"]}')).json(),
+            (await post(registry, QUICK, TREE)).status,
+        ]
+
+    assert list(statuses.values()) == [200, 404, 404, 404]
+    assert audits == [{}, 404]
+    assert [each.target for each in uplink.seen()] == ["/@pub%2fa"]
