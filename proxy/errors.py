@@ -148,9 +148,15 @@ class IntegrityMismatch(UplinkBroken):
 
 
 class UplinkAway(UplinkError):
-    """The uplink cannot be reached, is overloaded, or we are offline."""
+    """The uplink is overloaded or left alone after failures, or we are offline."""
 
     code = "E_UPLINK_AWAY"
+
+
+class UplinkUnreachable(UplinkAway):
+    """No connection to the uplink comes about: refused, no route, a name that does not resolve."""
+
+    code = "E_UPLINK_UNREACHABLE"
 
 
 class UplinkTimeout(UplinkError):

@@ -47,7 +47,7 @@ class Faults:
 
     def away(self, reason: str) -> Fault:
         """The origin cannot be reached."""
-        error = errors.UplinkAway(uplink=self._uplink, reason=reason)
+        error = errors.UplinkUnreachable(uplink=self._uplink, reason=reason)
         return Fault(error, may_retry=True, is_failure=True)
 
     def held(self, reason: str, wait: timedelta) -> Fault:

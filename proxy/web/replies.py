@@ -57,6 +57,7 @@ STATUSES: Mapping[type, int] = MappingProxyType(
         errors.Conflict: 409,
         errors.TooLarge: 413,
         errors.UplinkBroken: 502,
+        errors.UplinkUnreachable: 502,
         errors.UplinkAway: 503,
         errors.UplinkTimeout: 504,
         errors.UplinkError: 502,

@@ -50,13 +50,13 @@ async def test_row_01_connect_refused_warm(registry: Registry, uplink: FakeUplin
 
 
 async def test_row_01_connect_refused_cold(registry: Registry, uplink: FakeUplink) -> None:
-    """Without a copy a refused connection is a 503 that says when to try again."""
-    await expect.refused_while(registry, uplink, None, 503)
+    """Without a copy a refused connection is a 502 that says when to try again."""
+    await expect.refused_while(registry, uplink, None, 502)
 
 
 async def test_row_01_connect_refused_tarball_cold(registry: Registry, uplink: FakeUplink) -> None:
-    """A tarball that is not held is a 503 while connections are refused, and nothing is kept."""
-    await expect.tarball_broken_while(registry, uplink, None, 503)
+    """A tarball that is not held is a 502 while connections are refused, and nothing is kept."""
+    await expect.tarball_broken_while(registry, uplink, None, 502)
 
 
 async def test_row_01_connect_refused_tarball_warm(registry: Registry, uplink: FakeUplink) -> None:
@@ -102,11 +102,11 @@ async def test_row_02_dns_failure_warm(registry: Registry, uplink: FakeUplink) -
 
 
 async def test_row_02_dns_failure_cold(tmp_path: Path, clock: Clock) -> None:
-    """Without a copy a name that does not resolve is a 503."""
+    """Without a copy a name that does not resolve is a 502."""
     async with Registry(tmp_path, "http://registry.invalid", clock=clock) as registry:
         answer = await registry.packument(expect.NAME)
 
-    assert answer.status == 503
+    assert answer.status == 502
     assert "Retry-After" in answer.headers
 
 
