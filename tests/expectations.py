@@ -10,18 +10,28 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 from tests.fakes import rawhttp
 from tests.fakes.exchange import Script
 from tests.fakes.rawhttp import RawReply
 from tests.fakes.uplink import FakeUplink
-from tests.registry import Answer, Registry
+from tests.registry import Answer, Clock, Registry
 
 NAME = "ui"
 TARBALL = "/ui/-/ui-1.0.0.tgz"
 # More than is held back until the digest is known, so that a reply has begun when a fault strikes.
 NOISE = random.Random(7).randbytes(300_000)
+
+
+def patient(folder: Path, uplink: FakeUplink, clock: Clock) -> Registry:
+    """A registry that a slow machine does not drive into a time-out, for tests of other things."""
+    registry = Registry(folder, uplink.url, clock=clock)
+    long = timedelta(seconds=30)
+    registry.set("uplink", timeout=long, connect_timeout=long, deadline=long)
+    registry.set("cache", soft_deadline=long)
+    return registry
 
 
 def publish(uplink: FakeUplink, version: str = "1.0.0") -> bytes:

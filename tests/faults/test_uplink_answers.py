@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.fakes import faults
 from tests.fakes.exchange import Reply, Script, Seen
 from tests.fakes.faults import Reader, Writer
 from tests.fakes.uplink import FakeUplink
-from tests.registry import ABBREVIATED, Registry
+from tests.registry import ABBREVIATED, Clock, Registry
 
 UNUSABLE = {
     "row_25_invalid_json": faults.invalid_json,
@@ -36,6 +37,13 @@ UNUSABLE = {
     "row_37_not_modified_unasked": faults.not_modified_unasked,
     "row_37_no_content": faults.status(204, body=b""),
 }
+
+
+@pytest.fixture
+async def registry(uplink: FakeUplink, tmp_path: Path, clock: Clock) -> AsyncIterator[Registry]:
+    """A registry in which nothing times out."""
+    async with expect.patient(tmp_path / "data", uplink, clock) as running:
+        yield running
 
 
 @pytest.fixture(params=UNUSABLE.values(), ids=UNUSABLE.keys())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from tests.fakes import faults
 from tests.fakes.exchange import Script, Seen
 from tests.fakes.faults import Reader, Writer
 from tests.fakes.uplink import FakeUplink
-from tests.registry import Registry
+from tests.registry import Clock, Registry
 
 # Each makes a packument unusable whatever its coding.
 UNUSABLE = {
@@ -44,6 +46,13 @@ CUT = {
     "row_09_truncated_chunked": faults.truncate_chunked,
     "row_11_reset_with_length": faults.reset_mid_body,
 }
+
+
+@pytest.fixture
+async def registry(uplink: FakeUplink, tmp_path: Path, clock: Clock) -> AsyncIterator[Registry]:
+    """A registry in which nothing times out."""
+    async with expect.patient(tmp_path / "data", uplink, clock) as running:
+        yield running
 
 
 @pytest.fixture(params=UNUSABLE.values(), ids=UNUSABLE.keys())
