@@ -31,7 +31,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 MODULE = re.compile(r"(?:[a-z_]+/)*[a-z_]+\.py|(?:[a-z_]+/)+")
 SETTING = re.compile(r"(?:server|storage|cache|log|uplinks\.\w+)\.\w+")
 VARIABLE = re.compile(r"PACKHOUSE_[A-Z_]+")
-OTHERS = {"bun", "curl", "npm", "pip", "pnpm", "python3", "sed", "tar", "yarn"}
+OTHERS = {"bun", "cp", "curl", "npm", "pip", "pnpm", "python3", "sed", "tar", "yarn"}
 """Programs that are not ours and that a page may tell people to run."""
 PACKAGES = {
     "npm": r"npm\d+",
