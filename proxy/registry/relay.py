@@ -8,6 +8,7 @@ What is remembered is sent again for its age without asking, and beyond it when 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from proxy.registry.routing import Routing
 from proxy.upstream import base as upstream
 
 _DEADLINE = timedelta(seconds=15)
+# Who can be given what we remember does not wait longer for something newer.
+_PATIENCE = timedelta(seconds=1)
 _LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 _MOST_BYTES = 32 * 1024 * 1024
 _KEYS_AGE = timedelta(hours=1)
@@ -33,6 +36,7 @@ _ATTESTATIONS_AGE = timedelta(hours=1)
 _SEARCH_AGE = timedelta(minutes=1)
 _DOWNLOADS_AGE = timedelta(hours=1)
 _KEYS = "-/npm/v1/keys"
+_PERIOD = re.compile(r"[a-z0-9]+(?:[-:][a-z0-9]+)*")
 # What an entry costs besides its bytes, so that many small ones are bounded too.
 _ENTRY_BYTES = 512
 
@@ -56,7 +60,7 @@ class Relay:
         self._monotonic = monotonic
         self._memory: OrderedDict[str, _Remembered] = OrderedDict()
         self._held_bytes = 0
-        self._flights: Flights[str, bytes] = Flights()
+        self._flights: Flights[str, _Remembered] = Flights()
 
     async def close(self) -> None:
         """End what is in the air."""
@@ -102,11 +106,16 @@ class Relay:
         up to 128 names between commas. Raises PackageNotFound if one of them is not the uplink's.
         """
         uplink = self._rest("download counts")
-        asked = unquote(path.split("/", 3)[-1]).split(",")
+        _, kind, period, listed = unquote(path).split("/", 3)
+        if not _PERIOD.fullmatch(period):
+            # Put together anew below, so that no dot or slash in it leads anywhere else.
+            raise errors.NotFound(reason="a period is last-week, or a date, or two: date:date")
+        asked = [names.parse(name) for name in listed.split(",")]
         for name in asked:
-            if self._routing.uplink_of(names.parse(name).full) != uplink.name:
-                raise errors.PackageNotFound(name=name)
-        return await self._passed_on(uplink, path, _DOWNLOADS_AGE, "download counts", request_id)
+            if self._routing.uplink_of(name.full) != uplink.name:
+                raise errors.PackageNotFound(name=name.full)
+        goal = f"downloads/{kind}/{period}/{','.join(name.path for name in asked)}"
+        return await self._passed_on(uplink, goal, _DOWNLOADS_AGE, "download counts", request_id)
 
     def _searched(self, text: str) -> upstream.Uplink:
         """The uplink that may hear this text: the one that its words come from."""
@@ -176,15 +185,23 @@ class Relay:
         if held is not None and self._monotonic() - held.at < age.total_seconds():
             return self._document(held, CacheState.HIT)
 
+        async def fly() -> _Remembered:
+            # Remembered by the flight: it may land after everybody has stopped waiting.
+            landed = _Remembered(key, await ask(), self._monotonic())
+            self._remember(landed)
+            return landed
+
+        flight = self._flights.join(key, fly)
+        patience = None if held is None else _PATIENCE.total_seconds()
+        done, _ = await asyncio.wait({flight}, timeout=patience)
+        if held is None:
+            return self._document(flight.result(), CacheState.MISS)
+        if not done:
+            return self._document(held, CacheState.STALE, "the uplink is slow")
         try:
-            body = await asyncio.shield(self._flights.join(key, ask))
+            return self._document(flight.result(), CacheState.MISS)
         except errors.UplinkError as fault:
-            if held is None:
-                raise
             return self._document(held, CacheState.STALE, str(fault))
-        held = _Remembered(key, body, self._monotonic())
-        self._remember(held)
-        return self._document(held, CacheState.MISS)
 
     def _remember(self, held: _Remembered) -> None:
         before = self._memory.pop(held.key, None)

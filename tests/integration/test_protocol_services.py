@@ -5,6 +5,7 @@ Audits have a file of their own. Each test is named after its item of the protoc
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import faults
+from proxy.registry import relay
+from tests.fakes import faults, rawhttp
 from tests.fakes.uplink import FakeUplink
 from tests.registry import Answer, Clock, Registry
 from tests.routed import Two, route, two_uplinks
@@ -223,6 +225,101 @@ async def test_download_counts(two: Two) -> None:
         "/downloads/point/last-month/a,b",
     ]
     assert two.corp.count() == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/downloads/point/..%2f..%2f-%2fnpm%2fv1%2ftokens/a",
+        "/downloads/point/../../../a/a",
+        "/downloads/point/%2e%2e/a",
+        "/downloads/point/last-week%2f../a",
+        "/downloads/point/last-week%3fx/a",
+        "/downloads/point/last-week/..%2f..%2fa",
+        "/downloads/point/last-week/a,..%2fb",
+        "/downloads/point/last-week/a%3fb",
+        "/downloads/point/last-week/a,,b",
+        "/downloads/range/LAST.week/a",
+        "/-/npm/v1/attestations/..%2f..%2fuser@1.0.0",
+        "/-/npm/v1/attestations/@s/..%2fn@1.0.0",
+    ],
+)
+async def test_a_path_leads_nowhere_else(registry: Registry, uplink: FakeUplink, path: str) -> None:
+    """Nothing in an address makes us ask the uplink, with our credentials, for something else."""
+    port = int(registry.url.rpartition(":")[2])
+
+    reply = await rawhttp.send(port, rawhttp.get(path))
+
+    assert reply is not None
+    assert reply.status in {400, 404}
+    assert uplink.count() == 0
+
+
+async def test_an_attestations_version_stays_in_its_place(
+    registry: Registry, uplink: FakeUplink
+) -> None:
+    """What stands for the version is one piece of the address, whatever it holds."""
+    await registry.get("/-/npm/v1/attestations/n@..%2f..%2fwhoami%3fx")
+
+    assert [each.target for each in uplink.seen()] == [
+        "/-/npm/v1/attestations/n@..%2F..%2Fwhoami%3Fx"
+    ]
+
+
+async def test_odd_searches(registry: Registry, uplink: FakeUplink) -> None:
+    """A query of any bytes is a query: it is answered, and stays inside the uplink's search."""
+    odd = (
+        "",
+        "?",
+        "?text=",
+        "?text=%ff",
+        "?text=a%00b",
+        "?%0d%0a=x",
+        "?text=" + "a" * 9000,
+        "?&&=&",
+    )
+
+    statuses = [(await registry.get(f"/-/v1/search{query}")).status for query in odd]
+
+    assert set(statuses) == {200}
+    assert {each.path for each in uplink.seen()} == {"/-/v1/search"}
+
+
+async def test_what_is_remembered_is_bounded(
+    registry: Registry, uplink: FakeUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever searches for random words fills no memory: the oldest answers go first."""
+    monkeypatch.setattr(relay, "_MOST_BYTES", 20_000)
+
+    for number in range(30):
+        await registry.get(f"/-/v1/search?text={'x' * 500}{number}")
+    await registry.get(f"/-/v1/search?text={'x' * 500}29")
+    asked = uplink.count()
+    await registry.get(f"/-/v1/search?text={'x' * 500}0")
+
+    assert (asked, uplink.count()) == (30, 31)
+
+
+async def test_a_silent_uplink_and_what_is_remembered(
+    registry: Registry, uplink: FakeUplink
+) -> None:
+    """Keys that are held come stale while the uplink is silent, and anew once it has answered."""
+    uplink.keys = [key("SHA256:a")]
+    await registry.get("/-/npm/v1/keys")
+    registry.clock.advance(hours=2)
+    uplink.keys = [key("SHA256:b")]
+    uplink.pause()
+
+    stale = await registry.get("/-/npm/v1/keys")
+    uplink.resume()
+    async with asyncio.timeout(10):
+        while (await registry.get("/-/npm/v1/keys")).json() == stale.json():
+            await asyncio.sleep(0.01)
+    after = await registry.get("/-/npm/v1/keys")
+
+    assert stale.json() == {"keys": [key("SHA256:a")]}
+    assert "slow" in stale.headers["Cache-Status"]
+    assert after.json() == {"keys": [key("SHA256:b")]}
 
 
 async def test_dist_tags_in_every_spelling(registry: Registry, uplink: FakeUplink) -> None:
