@@ -31,7 +31,7 @@ HOSTS = re.compile(
     )
     + r")\b"
 )
-SHIRKED = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, r"HACK\b"]))
+SHIRKED = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + r"CK\b"]))
 HOUSE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/\w")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|!\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
