@@ -174,8 +174,13 @@ class Incoming(Protocol):
 class Blobs(Protocol):
     """Immutable bytes by digest (hex). Raises StorageFull and StorageAway."""
 
-    async def create(self, key: str, total_bytes: int | None = None) -> Incoming:
-        """Start a file others can find by `key` (any string) while it grows."""
+    async def create(
+        self, key: str, total_bytes: int | None = None, *, is_durable: bool = False
+    ) -> Incoming:
+        """Start a file others can find by `key` (any string) while it grows.
+
+        What is `is_durable` survives a power cut from the moment its commit returns.
+        """
 
     async def growing(self, key: str) -> tuple[Blob, int | None] | None:
         """The incoming file that a living process writes for `key`, and its announced total.
@@ -183,7 +188,7 @@ class Blobs(Protocol):
         None if there is no such file. Its blob's `size_bytes` grows; whoever opens it closes it.
         """
 
-    async def put(self, data: bytes, digest: str) -> None: ...
+    async def put(self, data: bytes, digest: str, *, is_durable: bool = False) -> None: ...
 
     async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
         """None if absent, or if its size is not `size_bytes`."""

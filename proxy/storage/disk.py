@@ -47,27 +47,46 @@ def write(fd: int, data: bytes, offset: int) -> None:
         rest, offset = rest[written:], offset + written
 
 
-def settle(fd: int, part: Path, place: Path) -> None:
+def settle(fd: int, part: Path, place: Path, *, is_durable: bool = False) -> None:
     """Sync, then rename to `place`, over what is there: that may be damaged, this is not."""
     os.fsync(fd)
     place.parent.mkdir(parents=True, exist_ok=True)
     part.replace(place)
+    if is_durable:
+        _sync_names(place)
 
 
-def put(part: Path, place: Path, data: bytes) -> None:
+def put(part: Path, place: Path, data: bytes, *, is_durable: bool = False) -> None:
     """Create, write and settle at once, unless `place` holds these very bytes."""
     if _holds(place, data):
         os.utime(place)  # whoever removes orphans by age sees that it is wanted again
+        if is_durable:
+            _sync_names(place)  # its bytes were synced before it had this name
         return
     fd = create(part)
     try:
         write(fd, data, 0)
-        settle(fd, part, place)
+        settle(fd, part, place, is_durable=is_durable)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     finally:
         os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_names(place: Path) -> None:
+    """Sync the folders that lead to a blob: its shard, `blobs`, and what that is in."""
+    for folder in place.parents[:3]:
+        sync_folder(folder)
 
 
 def probe(part: Path) -> bool:

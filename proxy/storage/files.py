@@ -11,8 +11,8 @@ file and what a crash leaves:
     discarded   removed; who has it open reads on                                 nothing
 
 1. A name under blobs/ is only ever made by renaming a synced file: no reader finds half a blob.
-2. The folder itself is not synced after the rename. A power cut may lose the name of a mirrored
-   blob, which is asked for again; hosted blobs will need the second sync.
+2. A durable blob's folders are synced after the rename, up to the one we were given. A power cut
+   may lose the name of another, which is mirrored and asked for again.
 3. The kernel drops the lock of a process that dies: an unlocked .part is rubbish whatever its age,
    a locked one is alive however slow it is.
 4. A descriptor is closed when nobody reads or writes through it: a number that the system has given
@@ -72,18 +72,20 @@ class FileBlobs:
 
     # --- writing ---
 
-    async def create(self, key: str, total_bytes: int | None = None) -> FileIncoming:
+    async def create(
+        self, key: str, total_bytes: int | None = None, *, is_durable: bool = False
+    ) -> FileIncoming:
         """Start a file others can find by `key` while it grows."""
         path = self._part(key, total_bytes)
         with ours():
             handle = Handle(disk.create(path), self._threads)
-        return FileIncoming(path=path, handle=handle, place=self._place)
+        return FileIncoming(path=path, handle=handle, place=self._place, is_durable=is_durable)
 
-    async def put(self, data: bytes, digest: str) -> None:
+    async def put(self, data: bytes, digest: str, *, is_durable: bool = False) -> None:
         """Store `data`, whose digest is `digest`, at once."""
         part, place = self._part(digest, len(data)), self._place(digest)
         with ours():
-            await self._in_thread(lambda: disk.put(part, place, data))
+            await self._in_thread(lambda: disk.put(part, place, data, is_durable=is_durable))
 
     async def delete(self, digest: str) -> bool:
         """Remove a blob; False if there was none. Who has it open reads on."""
@@ -279,10 +281,13 @@ class GrowingBlob:
 class FileIncoming:
     """An unfinished file of ours. One writer, any number of readers."""
 
-    def __init__(self, *, path: Path, handle: Handle, place: Callable[[str], Path]) -> None:
+    def __init__(
+        self, *, path: Path, handle: Handle, place: Callable[[str], Path], is_durable: bool = False
+    ) -> None:
         self._path = path
         self._handle = handle
         self._place = place
+        self._is_durable = is_durable
         self._size_bytes = 0
         self._is_settled = False
 
@@ -307,9 +312,11 @@ class FileIncoming:
         return await self._handle.read(offset, length)
 
     async def commit(self, digest: str) -> None:
-        fd, place = self._handle.fd, self._place(digest)
+        fd, place, is_durable = self._handle.fd, self._place(digest), self._is_durable
         with self._all_or_nothing():
-            await self._handle.run(lambda: disk.settle(fd, self._path, place))
+            await self._handle.run(
+                lambda: disk.settle(fd, self._path, place, is_durable=is_durable)
+            )
         self._is_settled = True
 
     async def discard(self) -> None:

@@ -7,9 +7,8 @@ Instants are integer microseconds since 1970.
 
 from __future__ import annotations
 
-# The sequence starts at the time of creation and not at 1: a file that was thrown away and made
-# anew then never repeats a number that somebody remembers, and whoever remembers one is told that
-# everything has changed.
+from proxy.storage import changes
+
 _TABLES = """
 CREATE TABLE packuments (
     uplink TEXT NOT NULL, name TEXT NOT NULL, form TEXT NOT NULL, body_form TEXT NOT NULL,
@@ -30,14 +29,6 @@ CREATE TABLE tarballs (
 CREATE INDEX tarballs_by_digest ON tarballs (digest);
 CREATE INDEX tarballs_by_use ON tarballs (used_at);
 
-CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL);
-INSERT INTO sqlite_sequence (name, seq)
-VALUES ('changes', CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 + abs(random() % 1000));
-CREATE TRIGGER changes_trimmed AFTER INSERT ON changes BEGIN
-    DELETE FROM changes WHERE seq <= NEW.seq - 10000;
-END;
-
-CREATE TABLE checks (id INTEGER PRIMARY KEY CHECK (id = 1), checked_at INTEGER NOT NULL);
 CREATE TABLE totals (kind TEXT PRIMARY KEY, entries INTEGER NOT NULL, bytes INTEGER NOT NULL)
 WITHOUT ROWID;
 INSERT INTO totals VALUES ('packuments', 0, 0), ('tarballs', 0, 0);
@@ -67,7 +58,7 @@ END;
 """
 
 MIGRATIONS: tuple[str, ...] = (
-    _TABLES + _TOTALS.format(kind="packuments") + _TOTALS.format(kind="tarballs"),
+    _TABLES + changes.TABLES + _TOTALS.format(kind="packuments") + _TOTALS.format(kind="tarballs"),
 )
 
 PUT_PACKUMENT = """
@@ -116,15 +107,3 @@ SELECT name FROM packuments WHERE name >= ?1 AND name < ?2
 UNION SELECT name FROM tarballs WHERE name >= ?1 AND name < ?2 ORDER BY name
 """
 TOTALS = "SELECT entries, bytes FROM totals ORDER BY kind"
-LOG_CHANGE = "INSERT INTO changes (name) VALUES (?)"
-# One statement, so that its three questions see the same moment: the latest number, the oldest
-# kept, the names after ?.
-CHANGES = """
-SELECT 0, seq, NULL FROM sqlite_sequence WHERE name = 'changes'
-UNION ALL SELECT 1, min(seq), NULL FROM changes
-UNION ALL SELECT DISTINCT 2, NULL, name FROM changes WHERE seq > ?
-ORDER BY 1
-"""
-CHECK = """
-INSERT INTO checks VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at
-"""

@@ -161,7 +161,9 @@ class MemoryBlobs:
     async def __aexit__(self, *_: object) -> None:
         return None
 
-    async def create(self, key: str, total_bytes: int | None = None) -> MemoryIncoming:
+    async def create(
+        self, key: str, total_bytes: int | None = None, *, is_durable: bool = False
+    ) -> MemoryIncoming:
         incoming = MemoryIncoming(self, key, total_bytes)
         self._incoming.setdefault(key, []).append(incoming)
         return incoming
@@ -172,7 +174,7 @@ class MemoryBlobs:
         newest = self._incoming[key][-1]
         return MemoryBlob(newest.data), newest.total_bytes
 
-    async def put(self, data: bytes, digest: str) -> None:
+    async def put(self, data: bytes, digest: str, *, is_durable: bool = False) -> None:
         self.room()
         self.settle(_checked(digest), data)
 
