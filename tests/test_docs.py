@@ -18,7 +18,10 @@ from proxy import cli, errors
 from proxy.config import Found, names, problems
 from proxy.config.settings import SECTIONS, Setting, Uplink, settings_of
 from proxy.registry.answers import CacheState, Freshness
-from proxy.web import access_log, replies, routes
+from proxy.registry.downloads import HOLD_BACK_BYTES
+from proxy.serving import worker, workers
+from proxy.upstream import breaker
+from proxy.web import access_log, audits, bodies, connections, middleware, replies, routes
 from proxy.web.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -225,6 +228,34 @@ def _majors(pattern: str) -> list[int]:
     installed = package["dependencies"] | package["optionalDependencies"]
     found = [at for name, at in installed.items() if re.fullmatch(pattern, name)]
     return sorted({int(at.rpartition("@")[2].partition(".")[0]) for at in found})
+
+
+FIGURES = {
+    "README.md": [f"the last {HOLD_BACK_BYTES // 1024} KiB wait"],
+    "docs/http-api.md": [
+        f"{audits.LIMIT_BYTES // 1024**2} MiB at most, counted unpacked",
+        f"{connections.LINE_BYTES // 1024} KiB; {connections.HEADERS} headers",
+        f"{middleware.DEADLINE.seconds} s, then 504",
+        f"{bodies.PATIENCE.seconds} s, then the connection is cut",
+        f"time for a request body | {bodies.READING.seconds} s",
+        f"is kept for | {connections.KEEPALIVE_SECONDS:g} s",
+    ],
+    "docs/operating.md": [
+        f"({worker.GRACE.seconds} s at most)",
+        f"{workers._DEATHS} deaths within {workers._WITHIN_SECONDS:g} seconds",
+        f"After {breaker.THRESHOLD} failures in a row",
+        f"left alone for {breaker.FIRST_PAUSE.seconds} seconds",
+        f"the pause grows to {breaker.LONGEST_PAUSE.seconds // 60} minutes",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures(name: str) -> None:
+    """The limits that are no settings stand on the pages as they are in the program."""
+    text = " ".join(page(name).split())
+
+    assert [figure for figure in FIGURES[name] if figure not in text] == []
 
 
 # --- commands -------------------------------------------------------------------------------------
