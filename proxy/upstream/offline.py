@@ -38,7 +38,7 @@ class OfflineUplink:
         sink: Sink,
         request_id: str = "",
     ) -> NoReturn:
-        self._refuse(f"{name.full} is not held")
+        self._refuse()
 
     def tarball_url(self, dist_tarball: str | None, name: PackageName, version: str) -> str:
         return dist_tarball or ""
@@ -46,7 +46,7 @@ class OfflineUplink:
     def tarball(
         self, url: str, *, offset: int = 0, etag: str | None = None, request_id: str = ""
     ) -> NoReturn:
-        self._refuse(f"{url.rpartition('/')[2]} is not held")
+        self._refuse()
 
     async def forward(
         self,
@@ -59,7 +59,7 @@ class OfflineUplink:
         limit_bytes: int,
         request_id: str = "",
     ) -> NoReturn:
-        self._refuse("it cannot be asked")
+        self._refuse()
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,5 +72,5 @@ class OfflineUplink:
     ) -> None:
         """Nothing was opened."""
 
-    def _refuse(self, reason: str) -> NoReturn:
-        raise errors.UplinkAway(uplink=self._name, reason=f"we are offline and {reason}")
+    def _refuse(self) -> NoReturn:
+        raise errors.UplinkAway(uplink=self._name, reason="not asked, because we are offline")

@@ -7,6 +7,7 @@ import html
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
@@ -143,8 +144,10 @@ async def get_root(request: web.Request) -> web.StreamResponse:
 
 def _page(base_url: str, version: str) -> str:
     url = html.escape(base_url, quote=True)
+    host = html.escape(urlsplit(base_url).hostname or "", quote=True)
     lines = "\n".join(
-        f"<dt>{client}</dt><dd><code>{line.format(url=url)}</code></dd>" for client, line in _LINES
+        f"<dt>{client}</dt><dd><code>{line.format(url=url, host=host)}</code></dd>"
+        for client, line in _LINES
     )
     return _PAGE.format(lines=lines, version=html.escape(version))
 
@@ -154,6 +157,7 @@ _LINES = (
     ("pnpm", "pnpm config set registry {url}/"),
     ("yarn 1", "yarn config set registry {url}/"),
     ("yarn", "yarn config set npmRegistryServer {url}"),
+    ("yarn, over plain http", "yarn config set unsafeHttpWhitelist --json '[&quot;{host}&quot;]'"),
     ("bun (bunfig.toml)", "[install] registry = &quot;{url}/&quot;"),
 )
 
