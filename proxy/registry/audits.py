@@ -13,8 +13,8 @@ from datetime import timedelta
 
 from proxy import errors
 from proxy.npm import audit, encoding
+from proxy.registry import services
 from proxy.registry.routing import Routing
-from proxy.upstream import base as upstream
 
 _DEADLINE = timedelta(seconds=8)
 _LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
@@ -97,24 +97,14 @@ class Audits:
             raise errors.InvalidRequest(reason=str(fault)) from fault
 
     async def _ask(self, uplink: str, path: str, body: bytes, request_id: str) -> bytes:
-        answer = await self._routing.mirrors[uplink].uplink.forward(
+        return await services.ask(
+            self._routing.mirrors[uplink].uplink,
             "POST",
             path,
+            what="audit",
             body=encoding.gzip(body),
             headers=_JSON_GZIP,
             timeout=_DEADLINE,
             limit_bytes=_LARGEST_ANSWER_BYTES,
             request_id=request_id,
         )
-        return usable(answer, uplink, "audit")
-
-
-def usable(answer: upstream.Answer, uplink: str, what: str) -> bytes:
-    """The body of a 200; anything else as the error it is."""
-    if answer.status == 200:
-        return answer.body
-    if answer.status in (404, 405, 501):
-        raise errors.NotFound(reason=f"uplink {uplink} offers no {what}")
-    if answer.status in (400, 413, 422):
-        raise errors.InvalidRequest(reason=f"uplink {uplink} refuses this {what} ({answer.status})")
-    raise errors.UplinkBroken(uplink=uplink, reason=f"{what} answered {answer.status}")

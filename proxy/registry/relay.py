@@ -20,8 +20,8 @@ from proxy.npm import names, wire
 from proxy.npm import search as searches
 from proxy.npm.forms import JSON_TYPE
 from proxy.npm.names import PackageName
+from proxy.registry import services
 from proxy.registry.answers import CacheState, Document, Freshness
-from proxy.registry.audits import usable
 from proxy.registry.flights import Flights
 from proxy.registry.routing import Routing
 from proxy.upstream import base as upstream
@@ -160,16 +160,16 @@ class Relay:
         )
 
     async def _get(self, uplink: upstream.Uplink, path: str, what: str, request_id: str) -> bytes:
-        answer = await uplink.forward(
+        body = await services.ask(
+            uplink,
             "GET",
             path,
-            body=None,
+            what=what,
             headers={"accept": JSON_TYPE},
             timeout=_DEADLINE,
             limit_bytes=_LARGEST_ANSWER_BYTES,
             request_id=request_id,
         )
-        body = usable(answer, uplink.name, what)
         try:
             wire.check_text(body)
             wire.envelope(body)

@@ -253,7 +253,7 @@ async def test_53_a_failing_uplink(registry: Registry, uplink: FakeUplink, scrip
 
 
 async def test_53_a_refused_connection(registry: Registry, uplink: FakeUplink) -> None:
-    """With nobody listening: held packuments, manifests, tags and tarballs are sent, others 503."""
+    """With nobody listening, held packuments, manifests, tags and tarballs are sent, others 5xx."""
     await held(registry, uplink)
     data = (await registry.get("/n/-/n-1.0.0.tgz")).body
     registry.clock.advance(minutes=10)
@@ -264,7 +264,7 @@ async def test_53_a_refused_connection(registry: Registry, uplink: FakeUplink) -
     assert (await registry.get("/n/-/n-1.0.0.tgz")).body == data
     for path in ("/m", "/m/1.0.0", "/m/-/m-1.0.0.tgz", "/-/package/m/dist-tags"):
         unknown = await registry.get(path)
-        assert unknown.status == 503
+        assert unknown.status in {502, 503}
         assert int(unknown.headers["Retry-After"]) >= 1
 
 
