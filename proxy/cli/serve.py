@@ -88,7 +88,7 @@ def _alone(listener: socket, current: Current) -> int:
 
 
 def _many(listener: socket, current: Current) -> int:
-    folder = counts.claim(current.config.storage.path / "metrics")
+    folder = counts.claim(counts.place(current.config.storage.path))
     metrics.prepare(folder)
     parent = os.getpid()
     supervisor = workers.Supervisor(

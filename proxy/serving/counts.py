@@ -1,7 +1,7 @@
 """A folder for the numbers of one instance's workers (web/metrics.py), which nobody else uses.
 
-Two instances may share a data folder. Each locks its folder; the lock is inherited by its workers
-and ends with the last of them, so a folder that can be locked is rubbish.
+Each instance locks its folder; the lock is inherited by its workers and ends with the last of them,
+so a folder that can be locked is rubbish.
 """
 
 from __future__ import annotations
@@ -9,10 +9,28 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  whose folder it is, is looked at
+
+
+def place(data: Path, *, memory: Path = _MEMORY) -> Path:
+    """Where the folders of all instances are: in memory if that can be had, else in `data`.
+
+    Workers map the files. On a disk that is full, whoever writes to a mapped file is killed.
+    """
+    shared = memory / f"packhouse-{os.getuid()}"
+    try:
+        shared.mkdir(mode=0o700, exist_ok=True)
+        status = shared.lstat()
+    except OSError:
+        return data / "metrics"
+    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    return shared if is_ours and not status.st_mode & 0o022 else data / "metrics"
 
 
 def claim(parent: Path) -> Path:

@@ -42,7 +42,7 @@ from typing import Self, TypeVar
 
 from aiofiles.os import wrap
 
-from proxy.errors import StorageAway
+from proxy.errors import StorageAway, StorageFull
 from proxy.storage import disk
 from proxy.storage.disk import ours
 
@@ -76,6 +76,9 @@ class FileBlobs:
         self, key: str, total_bytes: int | None = None, *, is_durable: bool = False
     ) -> FileIncoming:
         """Start a file others can find by `key` while it grows."""
+        if total_bytes is not None and total_bytes > await self.free_bytes():
+            # Said now, while whoever asked can still do without us.
+            raise StorageFull(reason=f"{total_bytes} bytes do not fit on the disk")
         path = self._part(key, total_bytes)
         with ours():
             handle = Handle(disk.create(path), self._threads)

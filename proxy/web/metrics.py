@@ -71,6 +71,9 @@ class Metrics:
         )
         self._flights = self._gauge("flights", "Calls to uplinks in the air", "livesum")
         self._disk = self._gauge("disk_bytes", "Bytes held", "mostrecent", "kind")
+        # With several workers the first child of a kind opens its file: now, and not when there is
+        # no descriptor left for it.
+        self._seconds.labels("(none)")
         self._reply_children = lru_cache(maxsize=1024)(self._children_of_reply)
         self._state_children = lru_cache(maxsize=64)(self._child_of_state)
 

@@ -190,6 +190,23 @@ def test_numbers_of_dead_instances_go_and_those_of_the_living_stay(tmp_path: Pat
     assert not (tmp_path / "left").exists()
 
 
+def test_numbers_are_in_memory_unless_somebody_else_was_there_first(tmp_path: Path) -> None:
+    """A folder of another user, or open to others, is not trusted; without memory, disk will do."""
+    memory, data = tmp_path / "memory", tmp_path / "data"
+    memory.mkdir()
+
+    ours = counts.place(data, memory=memory)
+    ours.chmod(0o777)
+    opened = counts.place(data, memory=memory)
+    ours.rmdir()
+    ours.symlink_to(tmp_path)
+    planted = counts.place(data, memory=memory)
+    absent = counts.place(data, memory=tmp_path / "absent")
+
+    assert ours.parent == memory
+    assert opened == planted == absent == data / "metrics"
+
+
 def test_brackets_in_a_path_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What looks like markup in a folder's name is printed as it is."""
     settings = Config(storage=Storage(path=tmp_path / "[bold]x"))
