@@ -71,9 +71,15 @@ def locked(client: Client, text: str) -> set[Package]:
 def missing(client: Client, project: Path) -> Sequence[Package]:
     """Return what the lockfile in `project` names, this machine needs and node_modules lacks."""
     wanted = locked(client, (project / client.lockfile).read_text())
-    foreign = _foreign()
-    needed = {package for package in wanted if package.name not in foreign}
+    others = {package.name for package in foreign()}
+    needed = {package for package in wanted if package.name not in others}
     return sorted(needed - set(installed(project / "node_modules")))
+
+
+def foreign() -> Sequence[Package]:
+    """Return the packages that are for other machines only; npm's lockfile says which they are."""
+    lock = (APP / "locks" / "npm" / "package-lock.json").read_text()
+    return sorted(package for package, is_ours in _npm(lock) if not is_ours)
 
 
 def installed(modules: Path) -> Iterator[Package]:
@@ -121,9 +127,3 @@ def _berry(text: str) -> set[Package]:
 
 def _is_ours(entry: dict[str, list[str]]) -> bool:
     return "linux" in entry.get("os", ["linux"]) and _CPU in entry.get("cpu", [_CPU])
-
-
-def _foreign() -> set[str]:
-    """Name the packages that are for other machines only; npm's lockfile says which they are."""
-    lock = (APP / "locks" / "npm" / "package-lock.json").read_text()
-    return {package.name for package, is_ours in _npm(lock) if not is_ours}

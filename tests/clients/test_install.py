@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.clients import project
 from tests.clients.clients import Berry, Bun, Client, Npm, Outcome, Pnpm, Yarn1
+from tests.clients.project import Package
 from tests.clients.server import Server, free_port, serving
 
 # Several hundred packages take their time.
@@ -43,12 +45,12 @@ def place() -> Iterator[Path]:
         yield Path(at)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def filled() -> Iterator[Path]:
     """Yield a data folder that was filled with a lockfile and without.
 
     npm asks for full packuments when it chooses versions, and for abbreviated ones when it has a
-    lockfile; bun for abbreviated ones always.
+    lockfile; bun for abbreviated ones always. Yarn classic wants the tarballs of all platforms.
     """
     with TemporaryDirectory(prefix="packhouse-filled-", dir=roomy()) as at:
         data = Path(at) / "data"
@@ -56,6 +58,8 @@ def filled() -> Iterator[Path]:
             succeed(Npm("12"), Path(at) / "new", server.url, locked=False)
             succeed(Npm("12"), Path(at) / "locked", server.url, locked=True)
             succeed(Bun(), Path(at) / "bun", server.url, locked=False)
+            for package in project.foreign():
+                fetch(server.url, package)
         yield data
 
 
@@ -103,6 +107,14 @@ def succeed(client: Client, place: Path, registry: str, *, locked: bool) -> None
     assert outcome.exit_code == 0, str(outcome)
     assert project.missing(client, app) == []
     check(client, app, place / "cache")
+
+
+def fetch(registry: str, package: Package) -> None:
+    """Have the mirror take in one tarball; whoever gets a wrong status fails."""
+    bare = package.name.rpartition("/")[2]
+    address = f"{registry}/{package.name}/-/{bare}-{package.version}.tgz"
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        answer.read()
 
 
 def check(client: Client, app: Path, cache: Path) -> None:
