@@ -27,6 +27,7 @@ import uvloop
 from aiohttp import http_parser, web
 
 from proxy.config.settings import Config
+from proxy.serving import door
 from proxy.serving.current import Current
 from proxy.web import keys
 from proxy.web.connections import Runner
@@ -37,7 +38,6 @@ _log = logging.getLogger(__name__)
 GRACE = timedelta(seconds=20)
 _CLOSING = timedelta(seconds=4)
 _LOOK_AT_PARENT_EVERY = timedelta(seconds=1)
-_BACKLOG = 1024
 _INTERRUPTED = 130
 
 # A supervisor starts workers with these blocked, so that none can come before it is listened for.
@@ -89,14 +89,14 @@ async def _serve(
     stop = _listen_for_signals(app, current)
     runner = Runner(app, handle_signals=False, shutdown_timeout=grace.total_seconds())
     await runner.setup()
-    # The socket itself and no copy of it: with the last one closed, clients are refused at once
-    # instead of waiting for somebody to accept them.
-    site = web.SockSite(runner, listener, backlog=_BACKLOG)
-    await site.start()
+    if runner.server is None:
+        raise RuntimeError("an application that was set up has no server")
+    entrance = door.Door(listener, runner.server, most=door.room())
+    entrance.open()
     watch = None if parent is None else asyncio.create_task(_watch(parent))
     await stop.wait()
     _end_within(longest_end(current.config, grace))
-    await _drain(app, site, current.config)
+    await _drain(app, entrance, current.config)
     if watch is not None:
         watch.cancel()
     await runner.cleanup()
@@ -124,11 +124,13 @@ def _reload(app: web.Application, current: Current) -> None:
         app[keys.ROUTING].replace(current.config.rules)
 
 
-async def _drain(app: web.Application, site: web.SockSite, config: Config) -> None:
+async def _drain(app: web.Application, entrance: door.Door, config: Config) -> None:
     _log.info(
         "draining", extra={"worker": os.getpid(), "seconds": config.server.drain.total_seconds()}
     )
-    await site.stop()
+    # With the last copy of the socket closed, clients are refused at once instead of waiting for
+    # somebody to accept them.
+    await entrance.close()
     app[keys.DRAIN].is_on = True
     await asyncio.sleep(config.server.drain.total_seconds())
 

@@ -76,7 +76,7 @@ async def test_row_43_a_full_disk_keeps_nothing_and_stops_nothing(
 async def test_row_49_it_recovers_when_descriptors_ran_out(
     tmp_path: Path, uplink: FakeUplink, workers: int
 ) -> None:
-    """200 clients at once with 64 descriptors: no wrong answer, and later all is well."""
+    """200 clients at once with 64 descriptors wait their turn, and later all is well."""
     prefix = ("prlimit", "--nofile=64")
     async with Process(tmp_path, uplink.url, workers=workers, prefix=prefix) as process:
         crowd = [asyncio.create_task(_try(process, LARGE)) for _ in range(200)]
@@ -88,7 +88,8 @@ async def test_row_49_it_recovers_when_descriptors_ran_out(
         after = [await process.get(path) for path in (LARGE, SMALL, "/large")]
 
     data = uplink.tarballs[LARGE]
-    assert {reply.status for reply in replies} <= {200, 502, 503}
+    assert {reply.status for reply in replies} <= {200, 503}
+    assert len(replies) > 150
     assert all(reply.body == data for reply in replies if reply.status == 200)
     assert [reply.status for reply in after] == [200, 200, 200]
     assert after[0].body == data
