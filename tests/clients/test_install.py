@@ -1,4 +1,7 @@
-"""Every client installs a real project through us: cold, warm, and with the uplink switched off."""
+"""Every client installs a real project through us: cold, warm, and with the uplink switched off.
+
+Most of them share one filled mirror, which is why scripts/test gives each file to one worker.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,6 @@ from tests.clients.server import Server, free_port, serving
 
 # Several hundred packages take their time.
 pytestmark = [pytest.mark.network, pytest.mark.timeout(400)]
-
-# What shares a filled mirror shares a worker.
-sharing = pytest.mark.xdist_group("filled")
 
 NEWEST = [Npm("12"), Pnpm("12"), Yarn1(), Berry(), Bun()]
 OLDER = [Npm("10"), Npm("11"), Pnpm("10"), Pnpm("11")]
@@ -70,7 +70,6 @@ def test_cold(client: Client, place: Path) -> None:
         succeed(client, place / "app", server.url, locked=True)
 
 
-@sharing
 @pytest.mark.parametrize("client", [*NEWEST, *OLDER], ids=named)
 def test_warm(client: Client, place: Path, filled: Path) -> None:
     """A lockfile installs completely for a client with empty caches from what another one left."""
@@ -78,7 +77,6 @@ def test_warm(client: Client, place: Path, filled: Path) -> None:
         succeed(client, place / "app", server.url, locked=True)
 
 
-@sharing
 @pytest.mark.parametrize("client", NEWEST, ids=named)
 def test_away(client: Client, place: Path, filled: Path) -> None:
     """A lockfile installs completely from stale copies while the uplink cannot be reached."""
@@ -86,7 +84,6 @@ def test_away(client: Client, place: Path, filled: Path) -> None:
         succeed(client, place / "app", server.url, locked=True)
 
 
-@sharing
 @pytest.mark.parametrize("client", RESOLVERS, ids=named)
 def test_resolve_away(client: Client, place: Path, filled: Path) -> None:
     """Versions are chosen without a lockfile from stale copies while the uplink is away."""
