@@ -58,6 +58,15 @@ def has(registry: Registry, data: bytes) -> bool:
     return (_folder(registry) / "blobs" / digest[:2] / digest).exists()
 
 
+async def stored(registry: Registry, data: bytes) -> None:
+    """Wait until the data folder holds these bytes: a reply does not wait for the disk."""
+
+    async def is_held() -> bool:
+        return has(registry, data)
+
+    await until(is_held)
+
+
 def unfinished(registry: Registry) -> list[Path]:
     """The files that were begun and neither committed nor removed."""
     return list((_folder(registry) / "incoming").glob("*.part"))
@@ -127,7 +136,7 @@ async def tarball_broken_while(
     await _mend(uplink)
     after = await fetch(registry, TARBALL)
     assert (after.status, after.is_complete, after.body == data) == (200, True, True)
-    assert has(registry, data)
+    await stored(registry, data)
     return during
 
 
@@ -140,7 +149,7 @@ async def tarball_whole_after(registry: Registry, uplink: FakeUplink, *faults: S
     got = await fetch(registry, TARBALL)
 
     assert (got.status, got.is_complete, got.body == data) == (200, True, True)
-    assert has(registry, data)
+    await stored(registry, data)
     return uplink.count(TARBALL)
 
 

@@ -18,7 +18,7 @@ from proxy import cli, errors
 from proxy.config import Found, names, problems
 from proxy.config.settings import SECTIONS, Setting, Uplink, settings_of
 from proxy.registry.answers import CacheState, Freshness
-from proxy.registry.downloads import HOLD_BACK_BYTES
+from proxy.registry.arriving import HOLD_BACK_BYTES
 from proxy.serving import worker, workers
 from proxy.upstream import breaker
 from proxy.web import access_log, audits, bodies, connections, middleware, replies, routes

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 from proxy import errors
 from proxy.npm.integrity import Verifier
-from proxy.registry.downloads import HOLD_BACK_BYTES, Promise
+from proxy.registry.arriving import HOLD_BACK_BYTES, Promise
 
 
 class Streamed:

@@ -15,7 +15,8 @@ from proxy.npm import integrity, names
 from proxy.npm.forms import Form
 from proxy.npm.packument import Dist
 from proxy.registry.answers import CacheState, Freshness, Tarball
-from proxy.registry.downloads import Downloads, Promise, Reader
+from proxy.registry.arriving import Promise, Reader
+from proxy.registry.downloads import Downloads
 from proxy.registry.hot import Hot
 from proxy.registry.mirror import Mirror
 from proxy.registry.routing import Routing
