@@ -29,6 +29,23 @@ class Access(Enum):
     RESTRICTED = "restricted"
 
 
+class Action(Enum):
+    """What an audit row is about; its facts say more."""
+
+    PUBLISH = "publish"
+    DEPRECATE = "deprecate"
+    UNPUBLISH = "unpublish"
+    TAG = "tag"
+    OWNER = "owner"
+    STAR = "star"
+    ACCESS = "access"
+    USER = "user"
+    TEAM = "team"
+    PERMISSION = "permission"
+    TOKEN = "token"
+    LOGIN = "login"
+
+
 @dataclass(frozen=True, slots=True)
 class Deed:
     """Somebody doing something: who, when, from where, and with which token (its key)."""

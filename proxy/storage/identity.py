@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from proxy.storage.hosting import Deed
+from proxy.storage.hosting import Action, Deed
 
 
 class Permission(Enum):
@@ -124,7 +124,7 @@ class AuditRow:
 
     number: int
     deed: Deed
-    action: str
+    action: Action
     subject: str
     facts: bytes
 
@@ -137,7 +137,7 @@ class AuditQuery:
     """
 
     user: str | None = None
-    action: str | None = None
+    action: Action | None = None
     subject: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -283,7 +283,7 @@ class People(Protocol):
     # what was done
 
     async def note(
-        self, action: str, subject: str, deed: Deed, facts: Mapping[str, object] | None = None
+        self, action: Action, subject: str, deed: Deed, facts: Mapping[str, object] | None = None
     ) -> None:
         """Append an audit row for what changes nothing here, such as a login."""
 

@@ -1,0 +1,110 @@
+"""What every People keeps to, whatever it is made of: organisations, teams and grants."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.errors import NotFound
+from proxy.storage.identity import People, Permission, Role, TeamRecord
+from tests.hosting import ANN
+
+READ, WRITE = Permission.READ, Permission.WRITE
+
+
+async def test_members_have_one_role(people: People) -> None:
+    """A member of an organisation has the role that was set last."""
+    await people.set_member("acme", "zoe", Role.DEVELOPER, ANN)
+    await people.set_member("acme", "ann", Role.OWNER, ANN)
+    await people.set_member("acme", "zoe", Role.ADMIN, ANN)
+    await people.set_member("other", "zoe", Role.DEVELOPER, ANN)
+
+    assert await people.members("acme") == {"ann": Role.OWNER, "zoe": Role.ADMIN}
+    assert await people.orgs_of("zoe") == {"acme": Role.ADMIN, "other": Role.DEVELOPER}
+    assert await people.members("none") == {}
+
+
+async def test_who_leaves_leaves_the_teams(people: People) -> None:
+    """Who is taken out of an organisation is out of its teams, and stays in others'."""
+    for org in ("acme", "other"):
+        await people.set_member(org, "ann", Role.DEVELOPER, ANN)
+        await people.set_team(TeamRecord(org, "devs", ""), ANN)
+        await people.set_team_member(org, "devs", "ann", ANN)
+
+    await people.drop_member("acme", "ann", ANN)
+
+    assert await people.members("acme") == {}
+    assert await people.team_members("acme", "devs") == []
+    assert await people.team_members("other", "devs") == ["ann"]
+
+
+async def test_teams_have_members_and_grants(people: People) -> None:
+    """A team is listed with its description; its members and grants are its own."""
+    await people.set_team(TeamRecord("acme", "devs", "old"), ANN)
+    await people.set_team(TeamRecord("acme", "devs", "who develops"), ANN)
+    await people.set_team(TeamRecord("acme", "ci", ""), ANN)
+    for user in ("zoe", "ann", "zoe"):
+        await people.set_team_member("acme", "devs", user, ANN)
+    await people.set_grant("acme", "devs", "@acme/ui", READ, ANN)
+    await people.set_grant("acme", "devs", "@acme/ui", WRITE, ANN)
+    await people.drop_team_member("acme", "devs", "zoe", ANN)
+
+    teams = await people.teams("acme")
+    assert teams == [TeamRecord("acme", "ci", ""), TeamRecord("acme", "devs", "who develops")]
+    assert await people.team_members("acme", "devs") == ["ann"]
+    assert await people.grants("acme", "devs") == {"@acme/ui": WRITE}
+    assert await people.grants("acme", "ci") == {}
+
+
+async def test_unknown_team_is_refused(people: People) -> None:
+    """A team that is not there gets neither members nor grants."""
+    with pytest.raises(NotFound, match="acme:devs"):
+        await people.set_team_member("acme", "devs", "ann", ANN)
+    with pytest.raises(NotFound, match="acme:devs"):
+        await people.set_grant("acme", "devs", "@acme/ui", READ, ANN)
+
+
+async def test_removed_team_grants_nothing(people: People) -> None:
+    """With a team go its members and grants, also when it is made anew."""
+    devs = TeamRecord("acme", "devs", "")
+    await people.set_team(devs, ANN)
+    await people.set_team_member("acme", "devs", "ann", ANN)
+    await people.set_grant("acme", "devs", "@acme/ui", WRITE, ANN)
+
+    await people.drop_team("acme", "devs", ANN)
+    await people.set_team(devs, ANN)
+
+    assert (await people.team_members("acme", "devs"), await people.grants("acme", "devs")) == (
+        [],
+        {},
+    )
+    assert await people.permission_of("ann", "@acme/ui") is None
+
+
+async def test_the_stronger_permission_counts(people: People) -> None:
+    """Of what somebody is granted by themselves and by teams, the stronger holds."""
+    for team, permission in (("devs", READ), ("leads", WRITE)):
+        await people.set_team(TeamRecord("acme", team, ""), ANN)
+        await people.set_grant("acme", team, "@acme/ui", permission, ANN)
+    await people.set_team_member("acme", "devs", "ann", ANN)
+    await people.set_team_member("acme", "devs", "bob", ANN)
+    await people.set_team_member("acme", "leads", "ann", ANN)
+    await people.set_collaborator("@acme/ui", "zoe", READ, ANN)
+    await people.set_collaborator("left-pad", "bob", WRITE, ANN)
+
+    assert await people.collaborators("@acme/ui") == {"ann": WRITE, "bob": READ, "zoe": READ}
+    assert await people.packages_of("bob") == {"@acme/ui": READ, "left-pad": WRITE}
+    permissions = [await people.permission_of(user, "@acme/ui") for user in ("ann", "bob", "eve")]
+    assert permissions == [WRITE, READ, None]
+
+
+async def test_dropped_grants_are_gone(people: People) -> None:
+    """A grant that is dropped, to a team or to somebody, grants nothing any more."""
+    await people.set_team(TeamRecord("acme", "devs", ""), ANN)
+    await people.set_team_member("acme", "devs", "ann", ANN)
+    await people.set_grant("acme", "devs", "@acme/ui", WRITE, ANN)
+    await people.set_collaborator("@acme/ui", "bob", WRITE, ANN)
+
+    await people.drop_grant("acme", "devs", "@acme/ui", ANN)
+    await people.drop_collaborator("@acme/ui", "bob", ANN)
+
+    assert await people.collaborators("@acme/ui") == {}
