@@ -112,13 +112,11 @@ class Process:
             await self.end()
 
     async def end(self) -> None:
-        """Kill whatever is left of it."""
-        if self._process is None:
-            return
-        family = [*descendants(self.pid), *([] if self.has_ended() else [self.pid])]
-        for pid in family:
-            kill(pid, signal.SIGKILL)
-        await self._running.wait()
+        """Kill whatever is left of it, all at once: a parent would replace its dead workers."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            await self._running.wait()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Tell it to stop; its exit status."""
