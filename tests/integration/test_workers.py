@@ -44,6 +44,7 @@ async def test_many_clients_of_one_cold_package_cost_one_request(
         )
 
     assert {reply.status for reply in packuments} == {200}
+    assert {(reply.status, reply.is_complete) for reply in tarballs} == {(200, True)}
     assert all(reply.body == data for reply in tarballs)
     assert len([seen for seen in uplink.requests if seen.decoded_path == "/cold"]) == 1
     assert uplink.count("/cold/-/cold-1.0.0.tgz") == 1
