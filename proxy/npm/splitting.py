@@ -221,7 +221,7 @@ class Splitter:
     def _may_matter(self) -> bool:
         """Whether a key of the object we are in may lead to an attachment."""
         return self._stack == b"{" or (
-            self._path[0] == "_attachments" and self._stack in (b"{{", b"{{{")
+            self._path[0] == "_attachments" and bytes(self._stack) in (b"{{", b"{{{")
         )
 
     def _open_string(self) -> None:
