@@ -238,7 +238,8 @@ class Tarballs:
             await source.close()
             raise
         digest = promise.expected.sha512_hex if promise.expected else None
-        freshness = Freshness(CacheState.MISS, uplink=promise.uplink.name)
+        not_stored = "no room to store it" if isinstance(source, Streamed) else None
+        freshness = Freshness(CacheState.MISS, uplink=promise.uplink.name, reason=not_stored)
         return Opened(source, size_bytes, _etag(digest), None, freshness)
 
 

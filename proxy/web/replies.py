@@ -184,7 +184,8 @@ def cache_status(freshness: Freshness) -> str:
     if freshness.state is CacheState.HIT:
         return "packhouse; hit"
     if freshness.state is CacheState.MISS:
-        return "packhouse; fwd=miss; stored"
+        kept = "stored" if freshness.reason is None else f"detail={_token(freshness.reason)}"
+        return f"packhouse; fwd=miss; {kept}"
     if freshness.state is CacheState.REVALIDATED:
         return "packhouse; fwd=stale; fwd-status=304"
     return f"packhouse; hit; detail=stale-{_token(freshness.reason or 'uplink-away')}"

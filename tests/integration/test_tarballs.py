@@ -257,6 +257,7 @@ async def test_below_the_floor_of_free_disk(full_disk: Registry, uplink: FakeUpl
 
     assert [answer.status for answer in answers] == [200, 200]
     assert all(answer.body == data for answer in answers)
+    assert all("stored" not in answer.headers["Cache-Status"] for answer in answers)
     assert not expect.has(full_disk, data)
     assert expect.unfinished(full_disk) == []
     assert uplink.count(expect.TARBALL) == 2

@@ -155,6 +155,10 @@ def test_a_reason_phrase_is_one_short_line(text: str) -> None:
     [
         (Freshness(CacheState.HIT), "packhouse; hit"),
         (Freshness(CacheState.MISS), "packhouse; fwd=miss; stored"),
+        (
+            Freshness(CacheState.MISS, reason="no room to store it"),
+            "packhouse; fwd=miss; detail=no-room-to-store-it",
+        ),
         (Freshness(CacheState.REVALIDATED), "packhouse; fwd=stale; fwd-status=304"),
         (Freshness(CacheState.STALE), "packhouse; hit; detail=stale-uplink-away"),
         (
