@@ -19,6 +19,7 @@ from yarl import URL
 from proxy import app
 from proxy.config.settings import Cache, Config, Log, Server, Storage, Uplink
 from proxy.npm.policy import EVERYTHING, Origin, Rule, Rules
+from proxy.web import keys
 from proxy.web.connections import Runner
 
 ABBREVIATED = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"
@@ -115,6 +116,13 @@ class Registry:
 
     async def stop(self) -> None:
         await self._stack.aclose()
+
+    async def idle(self) -> None:
+        """Wait until what was sent is stored as well: a reply does not wait for the disk."""
+        assert self.app is not None
+        async with asyncio.timeout(10):
+            while len(self.app[keys.TARBALLS]._downloads):  # type: ignore[attr-defined]
+                await asyncio.sleep(0.005)
 
     async def restart(self) -> None:
         await self.stop()

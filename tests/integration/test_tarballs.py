@@ -56,6 +56,7 @@ async def test_a_hit_asks_nobody(registry: Registry, uplink: FakeUplink) -> None
     small = uplink.publish("tiny", "1.0.0")
     for path in (expect.TARBALL, "/tiny/-/tiny-1.0.0.tgz"):
         await registry.get(path)
+    await registry.idle()
     asked = uplink.count()
     registry.clock.advance(days=365)
 
@@ -202,6 +203,7 @@ async def test_rows_60_and_61_a_tarball_that_is_lost(
     files = {"noise": expect.NOISE} if size == "large" else {}
     data = uplink.publish("ui", "1.0.0", files=files)
     await registry.get(expect.TARBALL)
+    await registry.idle()
     path = _blob(registry, data)
     path.unlink() if damage == "deleted" else os.truncate(path, len(data) // 2)
     await registry.restart()
@@ -219,6 +221,7 @@ async def test_row_61_a_small_tarball_with_a_flipped_bit(
     """A small tarball is judged each time it is read into memory: a flipped bit is mended."""
     data = uplink.publish("ui", "1.0.0")
     await registry.get(expect.TARBALL)
+    await registry.idle()
     path = _blob(registry, data)
     path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
     await registry.restart()
