@@ -211,6 +211,7 @@ async def test_rows_60_and_61_a_tarball_that_is_lost(
     answer = await registry.get(expect.TARBALL)
 
     assert (answer.status, answer.body == data) == (200, True)
+    await registry.idle()
     assert path.read_bytes() == data
     assert uplink.count(expect.TARBALL) == 2
 
@@ -229,6 +230,7 @@ async def test_row_61_a_small_tarball_with_a_flipped_bit(
     answer = await registry.get(expect.TARBALL)
 
     assert (answer.status, answer.body) == (200, data)
+    await registry.idle()
     assert path.read_bytes() == data
 
 
