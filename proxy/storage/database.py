@@ -263,15 +263,17 @@ class Database:
 
     def _precious(self, lock: int) -> Connection:
         """The connection to a file that is never replaced (rules 2 and 3)."""
-        if os.pread(lock, len(_MADE), 0) == _MADE and _is_blank(self._path):
+        was_made = os.pread(lock, len(_MADE), 0) == _MADE
+        if was_made and _is_blank(self._path):
             raise _refusal(self._path, "it is missing or empty, and was not before")
         try:
             db = self._sound()
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise _refusal(self._path, str(error)) from error
-        os.pwrite(lock, _MADE, 0)
-        os.fsync(lock)
-        disk.sync_folder(self._path.parent)
+        if not was_made:
+            os.pwrite(lock, _MADE, 0)
+            os.fsync(lock)
+            disk.sync_folder(self._path.parent)
         return db
 
     def _sound(self) -> Connection:

@@ -97,7 +97,7 @@ class SqliteHosted:
         return HostedTarball(*found[0]) if found else None
 
     async def attestations(self, name: str, version: str) -> bytes | None:
-        found = self._database.read(schema.ATTESTATIONS, (name, precedence(version), version))
+        found = self._database.read(schema.ATTESTATIONS, (name, version))
         return cast("bytes | None", found[0][0]) if found else None
 
     async def names(self, prefix: str = "") -> Sequence[str]:
@@ -137,6 +137,7 @@ class SqliteHosted:
                 return _revision(db, new.name)
             _add_package(db, new, deed)
             db.execute(schema.ADD_VERSION, hosted_rows.of_version(new, deed))
+            db.execute(schema.GROW, (new.name, len(new.manifest)))
             db.execute(schema.SET_TAG, (new.name, new.tag, new.version))
             db.execute(schema.ADD_TAG, (new.name, _LATEST, new.version))
             facts = {"version": new.version, "tag": new.tag, "digest": new.digest}
@@ -315,6 +316,7 @@ def _add_package(db: Connection, new: NewVersion, deed: Deed) -> None:
 def _remove(db: Connection, name: str, versions: Sequence[str], deed: Deed) -> None:
     for version in versions:
         db.execute(schema.REMOVE_VERSION, (name, version, micros(deed.at)))
+    db.execute(schema.MEASURE, (name,))
 
 
 def _bury(db: Connection, name: str, deed: Deed) -> None:

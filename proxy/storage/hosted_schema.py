@@ -29,6 +29,7 @@ CREATE TABLE versions (
     deprecated TEXT, readme_filename TEXT, description TEXT NOT NULL, keywords TEXT NOT NULL,
     excerpt BLOB NOT NULL, manifest BLOB NOT NULL, readme TEXT, attestations BLOB
 );
+CREATE UNIQUE INDEX versions_by_version ON versions (name, version);
 CREATE UNIQUE INDEX versions_by_precedence ON versions (name, precedence);
 CREATE UNIQUE INDEX versions_by_file ON versions (name, file);
 CREATE INDEX versions_by_digest ON versions (digest) WHERE removed_at IS NULL;
@@ -101,9 +102,7 @@ TARBALL = """
 SELECT name, file, version, digest, size_bytes
 FROM versions WHERE name = ? AND file = ? AND removed_at IS NULL
 """
-ATTESTATIONS = """
-SELECT attestations FROM versions WHERE name = ? AND precedence = ? AND version = ?
-"""
+ATTESTATIONS = "SELECT attestations FROM versions WHERE name = ? AND version = ?"
 NAMES = """
 SELECT name FROM packages WHERE name >= ? AND name < ? AND unpublished_at IS NULL ORDER BY name
 """
@@ -156,14 +155,19 @@ ADD_OWNER = "INSERT OR IGNORE INTO owners (name, user, place) VALUES (?, ?, ?)"
 ADD_STAR = "INSERT OR IGNORE INTO stars (name, user) VALUES (?, ?)"
 DROP_STAR = "DELETE FROM stars WHERE name = ? AND user = ?"
 DROP_STARS = "DELETE FROM stars WHERE name = ?"
+# How much `VERSIONS` would read.
+GROW = "UPDATE packages SET volume_bytes = volume_bytes + ?2 WHERE name = ?1"
+MEASURE = """
+UPDATE packages SET volume_bytes =
+    (SELECT ifnull(sum(length(manifest)), 0) FROM versions WHERE name = ?1)
+WHERE name = ?1
+"""
 SET_ACCESS = "UPDATE packages SET access = ?2 WHERE name = ?1"
 SET_UNPUBLISHED = "UPDATE packages SET unpublished_at = ?2 WHERE name = ?1"
 
 # What follows from the other tables, brought up to date after every write of a package.
 SETTLE = """
-UPDATE packages SET counter = counter + 1, revision = (counter + 1) || '-' || ?2, modified_at = ?3,
-    volume_bytes = (SELECT ifnull(sum(length(manifest) + ifnull(octet_length(readme), 0)), 0)
-        FROM versions WHERE name = ?1)
+UPDATE packages SET counter = counter + 1, revision = (counter + 1) || '-' || ?2, modified_at = ?3
 WHERE name = ?1 RETURNING revision
 """
 DROP_SEARCH = "DELETE FROM search WHERE name = ?"
