@@ -241,6 +241,7 @@ async def test_row_60_the_whole_folder_is_deleted_while_we_run(
     data = expect.publish(uplink)
     await registry.packument("ui")
     await registry.get(expect.TARBALL)
+    await registry.idle()
     for path in (registry.config.storage.path / "blobs").rglob("*"):
         if path.is_file():
             path.unlink()
