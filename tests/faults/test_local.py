@@ -105,9 +105,12 @@ async def test_row_60_a_folder_that_is_removed_is_made_anew(
     async with Process(tmp_path, uplink.url, workers=2) as process:
         for path in paths * 3:
             await process.get(path, FULL)
+        await _hit(process, LARGE)
         shutil.rmtree(process.data / lost)
 
         after = [await process.get(path, FULL) for path in paths * 3]
+        await _hit(process, LARGE)
+        await _hit(process, SMALL)
         await uplink.stop()
         kept = [await process.get(path, FULL) for path in paths]
         await uplink.start()
@@ -176,7 +179,7 @@ async def test_row_68_a_storm_of_restarts_loses_nothing(tmp_path: Path, uplink: 
 
 
 async def _hit(process: Process, path: str) -> rawhttp.RawReply:
-    """The reply to the first request that is a hit: one that is a miss does not wait for the disk."""
+    """The reply to the first request that is a hit: a miss does not wait for the disk."""
     async with asyncio.timeout(20):
         while not (reply := await process.get(path)).headers["cache-status"].endswith("; hit"):
             await asyncio.sleep(0.02)
