@@ -61,7 +61,10 @@ def now() -> datetime:
 
 
 def ask(db: Connection, sql: str, values: Row = ()) -> list[Any]:
-    """All rows of one question."""
+    """All rows of one question.
+
+    `execute` alone stops at the first row: of several statements the later ones are then not done.
+    """
     return db.execute(sql, values).fetchall()
 
 
@@ -87,6 +90,7 @@ class Database:
         self._reading: Connection
         self._writing: Connection
         self._inode: tuple[int, int] | None = None
+        self._is_doubted = False  # nothing is written before the file was opened and checked anew
         self._generation = 0  # how often the file was opened anew; counted by the writer thread
         self._reading_generation = 0
         self._repairing: asyncio.Task[None] | None = None
@@ -198,7 +202,7 @@ class Database:
         more statements of every work, and an I/O error inside one ends the whole transaction
         anyway.)
         """
-        if self._inode is None or _inode(self._path) != self._inode:
+        if self._is_doubted or _inode(self._path) != self._inode:
             self._reopen()
         outcomes = self._transaction(works)
         if outcomes is None:
@@ -230,21 +234,22 @@ class Database:
     def _reopen(self) -> None:
         """Open, in the writer's thread, what stands at the path now: maybe a new, empty file."""
         log.warning("database is opened anew", extra={"file": str(self._path)})
-        self._inode = None
+        self._is_doubted = True
         self._writing.close()
         with _ours(self._path):
             self._writing = self._open()
+        self._is_doubted = False
         self._generation += 1
 
     def _repair_soon(self) -> None:
         """Have the writer look at a file in which a read has met damage."""
+        self._is_doubted = True
         if self._repairing is None or self._repairing.done():
             self._repairing = asyncio.get_running_loop().create_task(self._repair())
 
     async def _repair(self) -> None:
-        damage = StorageCorrupt(reason=f"{self._path.name}: a read has met a damaged page")
         with suppress(RegistryError):
-            await self.write(lambda _: _raise(damage))
+            await self.write(lambda _: None)
 
     def _open(self) -> Connection:
         """The writing connection, to a sound file of the newest schema."""
@@ -282,8 +287,8 @@ class Database:
         try:
             _prepare(db, _WRITE_WAIT)
             synchronous = "FULL" if self._is_precious else "NORMAL"
-            db.execute(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}")
-            db.execute("PRAGMA journal_size_limit = 16777216")  # a log that once grew large is cut
+            ask(db, f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}")
+            ask(db, "PRAGMA journal_size_limit = 16777216")  # a log that once grew large is cut
             if 0 < self._path.stat().st_size <= _CHECKED_AT_OPEN_BYTES:
                 _check_pages(db)
             _migrate(db, self._path.name, self._migrations)
@@ -317,7 +322,7 @@ def _at_one_moment(db: Connection, questions: Callable[[Connection], T]) -> T:
 
 def _prepare(db: Connection, wait: timedelta) -> None:
     db.set_busy_timeout(wait // timedelta(milliseconds=1))
-    db.execute("PRAGMA foreign_keys = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192")
+    ask(db, "PRAGMA foreign_keys = 1; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192")
 
 
 def _check_pages(db: Connection) -> None:
@@ -404,7 +409,3 @@ def _ours(path: Path) -> Iterator[None]:
         raise StorageCorrupt(reason=f"{path.name} is not as we made it: {error}") from error
     except (apsw.Error, OSError) as error:
         raise StorageAway(reason=f"{path.name}: {error}") from error
-
-
-def _raise(error: Exception) -> None:
-    raise error

@@ -328,14 +328,3 @@ async def test_audit_rows_are_only_appended(tmp_path: Path) -> None:
                 db.execute(statement)
         count = db.execute("SELECT count(*) FROM audit").fetchone()
     assert count == (2,)
-
-
-async def test_how_the_file_is_written(tmp_path: Path) -> None:
-    """The file is written with synchronous=FULL (2), in WAL mode, with its references checked."""
-    pragmas = ("synchronous", "journal_mode", "foreign_keys")
-    async with open_database(tmp_path / FILE) as database:
-        modes = await database.write(
-            lambda db: [db.execute(f"PRAGMA {each}").fetchone()[0] for each in pragmas]
-        )
-
-    assert modes == [2, "wal", 1]
