@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proxy.errors import RegistryError
 from proxy.storage.hosted import SqliteHosted, open_database
-from proxy.storage.hosting import Access, Deed, HostedIndex
+from proxy.storage.hosting import Access, Deed, HostedIndex, NewVersion
 from tests.fakes.memory_hosting import MemoryHosted
 from tests.hosting import NOON, a_version, newest
 
 # Few of everything, so that calls meet each other.
 NAMES = ("a", "@a/b")
-names = st.sampled_from(NAMES)
+names = st.sampled_from(["a", "a", "@a/b"])
 versions = st.sampled_from(["1.0.0", "1.0.0+x", "2.0.0", "3.0.0-rc", "4.0.0"])
 tags = st.sampled_from(["latest", "next", "beta"])
 users = st.sampled_from(["ann", "bob"])
@@ -31,7 +32,7 @@ deeds = st.builds(
     Deed, users, st.integers(0, 3).map(lambda each: NOON + each * timedelta(minutes=9))
 )
 # What a caller believes is there: what is, what is not any more, or that it does not matter.
-beliefs = st.sampled_from(["this", "another", "any"])
+beliefs = st.sampled_from(["this", "any", "another"])
 
 
 class HostedMachine(RuleBasedStateMachine):
@@ -44,6 +45,8 @@ class HostedMachine(RuleBasedStateMachine):
         self.database = open_database(Path(self.folder.name) / "hosted.sqlite")
         self.runner.run(self.database.__aenter__())
         self.kept: tuple[HostedIndex, HostedIndex] = (SqliteHosted(self.database), MemoryHosted())
+        for version in ("0.1.0", "0.2.0", "0.3.0"):
+            self.both(partial(_publish, a_version(version, "a")))
 
     def teardown(self) -> None:
         self.runner.run(self.database.__aexit__(None, None, None))
@@ -77,6 +80,17 @@ class HostedMachine(RuleBasedStateMachine):
         async def remove(hosted: HostedIndex) -> str:
             expected = await believed(hosted, name, belief)
             return await hosted.remove_versions(name, gone, deed, expected, latest=newest)
+
+        self.both(remove)
+
+    @rule(name=names, which=st.integers(0, 9), deed=deeds)
+    def remove_one_that_is_there(self, name: str, which: int, deed: Deed) -> None:
+        async def remove(hosted: HostedIndex) -> str | None:
+            package = await hosted.package(name)
+            if package is None:
+                return None
+            gone = package.versions[which % len(package.versions)].version
+            return await hosted.remove_versions(name, [gone], deed, latest=newest)
 
         self.both(remove)
 
@@ -132,6 +146,10 @@ class HostedMachine(RuleBasedStateMachine):
                 held = {version.version for version in package.versions}
                 assert "latest" in package.tags
                 assert set(package.tags.values()) <= held
+
+
+async def _publish(new: NewVersion, hosted: HostedIndex) -> str:
+    return await hosted.publish(new, Deed("ann", NOON))
 
 
 async def outcome(call: Callable[[HostedIndex], Awaitable[Any]], hosted: HostedIndex) -> Any:
