@@ -271,6 +271,8 @@ class Database:
         was_made = os.pread(lock, len(_MADE), 0) == _MADE
         if was_made and _is_blank(self._path):
             raise _refusal(self._path, "it is missing or empty, and was not before")
+        # SQLite gives its log the same mode: what is precious is nobody else's to read.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             db = self._sound()
         except (apsw.CorruptError, apsw.NotADBError) as error:

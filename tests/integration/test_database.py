@@ -59,3 +59,13 @@ async def test_answers_are_of_one_moment(tmp_path: Path) -> None:
         after = database.read("SELECT count(*) FROM changes")
 
     assert (during, after) == ([[(0,)], [(0,)]], [(1,)])
+
+
+async def test_precious_files_are_ours_alone(tmp_path: Path) -> None:
+    """Nobody else on the machine may read a precious file or its log."""
+    async with a_database(tmp_path, is_precious=True) as database:
+        await database.check()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("a.sqlite*")}
+
+    modes.pop("a.sqlite.lock")
+    assert modes == dict.fromkeys(("a.sqlite", "a.sqlite-wal", "a.sqlite-shm"), 0o600)
