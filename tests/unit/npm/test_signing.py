@@ -128,6 +128,7 @@ def test_another_keys_signature_is_wrong():
             ec.generate_private_key(ec.SECP256R1()), serialization.BestAvailableEncryption(b"x")
         ),
     ],
+    ids=["empty", "text", "cut", "P-384", "Ed25519", "encrypted"],
 )
 def test_only_a_plain_key_of_p256_signs(pem):
     """A key that is unreadable, encrypted or of another kind is refused for every use."""
@@ -155,6 +156,7 @@ def spki(key) -> str:
         spki(ec.generate_private_key(ec.SECP384R1())),
         spki(ed25519.Ed25519PrivateKey.generate()),
     ],
+    ids=["none", "empty", "no base64", "no key", "P-384", "Ed25519"],
 )
 def test_only_a_key_of_p256_verifies(key):
     """A key document without a sound P-256 key is refused, not taken for a wrong signature."""
