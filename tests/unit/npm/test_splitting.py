@@ -75,6 +75,14 @@ def test_a_provenance_bundle_is_text():
     assert json.loads(metadata)["_attachments"]["x-1.0.0.sigstore"]["data"] == ""
 
 
+def test_single_bytes_are_chunks_too():
+    """Escapes in keys, bundles and base64 are understood when each byte comes alone."""
+    text = body(json.dumps(BUNDLE), key='"x\\"\\u00e9.sigstore"')
+    assert split(text, *range(1, len(text))) == split(text)
+    text = body(encoded().replace("/", "\\/").replace("+", "\\u002b"))
+    assert split(text, *range(1, len(text)))[1] == {"x-1.0.0.tgz": TARBALL}
+
+
 def test_a_tarball_and_its_bundle_come_in_one_body():
     """Both attachments of a publish with provenance are told apart by their keys."""
     attachments = {
