@@ -77,7 +77,7 @@ def test_a_provenance_bundle_is_text():
 
 def test_single_bytes_are_chunks_too():
     """Escapes in keys, bundles and base64 are understood when each byte comes alone."""
-    text = body(json.dumps(BUNDLE), key='"x\\"\\u00e9.sigstore"')
+    text = b" " + body(json.dumps(BUNDLE), key='"x\\"\\u00e9.sigstore"') + b" \n"
     assert split(text, *range(1, len(text))) == split(text)
     text = body(encoded().replace("/", "\\/").replace("+", "\\u002b"))
     assert split(text, *range(1, len(text)))[1] == {"x-1.0.0.tgz": TARBALL}
