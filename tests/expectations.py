@@ -44,6 +44,7 @@ async def fetch(registry: Registry, path: str, *headers: str) -> RawReply:
     port = int(registry.url.rpartition(":")[2])
     reply = await rawhttp.send(port, rawhttp.get(path, *headers), timeout=30)
     assert reply is not None
+    await registry.idle()
     return reply
 
 

@@ -120,8 +120,9 @@ class Registry:
     async def idle(self) -> None:
         """Wait until what was sent is stored as well: a reply does not wait for the disk."""
         assert self.app is not None
+        running = self.app[keys.TARBALLS]._downloads._running
         async with asyncio.timeout(10):
-            while len(self.app[keys.TARBALLS]._downloads):  # type: ignore[attr-defined]
+            while any(download.is_verified for download, _ in running.values()):
                 await asyncio.sleep(0.005)
 
     async def restart(self) -> None:
@@ -144,6 +145,7 @@ class Registry:
             method, url, headers=headers, data=data, allow_redirects=False
         ) as reply:
             body = await reply.read()
+            await self.idle()
             return Answer(reply.status, reply.reason or "", reply.headers, body)
 
     async def packument(self, name: str, *, accept: str = FULL, **headers: str) -> Answer:

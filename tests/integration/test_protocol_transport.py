@@ -43,6 +43,7 @@ async def ask(
     port = int(registry.url.rpartition(":")[2])
     reply = await rawhttp.send(port, rawhttp.get(target, *headers, method=method))
     assert reply is not None
+    await registry.idle()
     return reply
 
 

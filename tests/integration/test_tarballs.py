@@ -56,7 +56,6 @@ async def test_a_hit_asks_nobody(registry: Registry, uplink: FakeUplink) -> None
     small = uplink.publish("tiny", "1.0.0")
     for path in (expect.TARBALL, "/tiny/-/tiny-1.0.0.tgz"):
         await registry.get(path)
-    await registry.idle()
     asked = uplink.count()
     registry.clock.advance(days=365)
 
@@ -203,7 +202,6 @@ async def test_rows_60_and_61_a_tarball_that_is_lost(
     files = {"noise": expect.NOISE} if size == "large" else {}
     data = uplink.publish("ui", "1.0.0", files=files)
     await registry.get(expect.TARBALL)
-    await registry.idle()
     path = _blob(registry, data)
     path.unlink() if damage == "deleted" else os.truncate(path, len(data) // 2)
     await registry.restart()
@@ -211,7 +209,6 @@ async def test_rows_60_and_61_a_tarball_that_is_lost(
     answer = await registry.get(expect.TARBALL)
 
     assert (answer.status, answer.body == data) == (200, True)
-    await registry.idle()
     assert path.read_bytes() == data
     assert uplink.count(expect.TARBALL) == 2
 
@@ -222,7 +219,6 @@ async def test_row_61_a_small_tarball_with_a_flipped_bit(
     """A small tarball is judged each time it is read into memory: a flipped bit is mended."""
     data = uplink.publish("ui", "1.0.0")
     await registry.get(expect.TARBALL)
-    await registry.idle()
     path = _blob(registry, data)
     path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
     await registry.restart()
@@ -230,7 +226,6 @@ async def test_row_61_a_small_tarball_with_a_flipped_bit(
     answer = await registry.get(expect.TARBALL)
 
     assert (answer.status, answer.body) == (200, data)
-    await registry.idle()
     assert path.read_bytes() == data
 
 
@@ -241,7 +236,6 @@ async def test_row_60_the_whole_folder_is_deleted_while_we_run(
     data = expect.publish(uplink)
     await registry.packument("ui")
     await registry.get(expect.TARBALL)
-    await registry.idle()
     for path in (registry.config.storage.path / "blobs").rglob("*"):
         if path.is_file():
             path.unlink()
