@@ -142,7 +142,7 @@ class Mirror:
         if fallback is not None and (reason := self._paused.get((name.full, form))) is not None:
             return self._stale(fallback, reason)
         flight = self._flights.join(
-            (name.full, form), lambda: self._refresh(name, form, request_id)
+            (name.full, form), lambda: self._refresh(name, form, held, request_id)
         )
         return await self._await(flight, fallback)
 
@@ -237,10 +237,14 @@ class Mirror:
     # --- asking -----------------------------------------------------------------------------------
 
     async def _refresh(
-        self, name: names.PackageName, form: Form, request_id: str
+        self,
+        name: names.PackageName,
+        form: Form,
+        seen: PackumentRecord | None,
+        request_id: str,
     ) -> tuple[PackumentRecord, CacheState]:
         try:
-            answer = await self._ask_once(name, form, request_id)
+            answer = await self._ask_once(name, form, seen, request_id)
         except _FAULTS as fault:
             # Noted here and not by who waits: they may all have left with a stale copy.
             self._paused.put((name.full, form), str(fault))
@@ -249,16 +253,19 @@ class Mirror:
         return answer
 
     async def _ask_once(
-        self, name: names.PackageName, form: Form, request_id: str
+        self,
+        name: names.PackageName,
+        form: Form,
+        seen: PackumentRecord | None,
+        request_id: str,
     ) -> tuple[PackumentRecord, CacheState]:
-        asked_at = self._clock()
         key = f"packument {self._uplink.name} {form.value} {name.full}"
-        async with self._leases.hold(key) as was_free:
-            if not was_free:
-                # Another process of this node has just asked; its answer is ours, unless it failed.
-                held = await self._holdings.best(name, form)
-                if held is not None and _heard_at(held) >= asked_at:
-                    return held, CacheState.HIT
+        async with self._leases.hold(key):
+            # Another process of this node may have asked since we looked, whether we waited for it
+            # or it had just ended: its answer is ours, unless it failed.
+            held = await self._holdings.best(name, form)
+            if held is not None and (seen is None or _heard_at(held) > _heard_at(seen)):
+                return held, CacheState.HIT
             return await self._ask(name, form, request_id)
 
     async def _ask(
