@@ -60,7 +60,7 @@ async def test_row_43_a_full_disk_keeps_nothing_and_stops_nothing(
         asked_while_full = uplink.count(LARGE)
         died = process.events("worker died")
         ballast.unlink()
-        again = [await process.get(LARGE), await _hit(process, LARGE)]
+        again = [await process.get(LARGE), await process.held(LARGE)]
 
     data = uplink.tarballs[LARGE]
     assert [(reply.status, reply.body == data) for reply in passed] == [(200, True)] * 3
@@ -106,12 +106,12 @@ async def test_row_60_a_folder_that_is_removed_is_made_anew(
     async with Process(tmp_path, uplink.url) as process:
         for path in paths * 3:
             await process.get(path, FULL)
-        await _hit(process, LARGE)
+        await process.held(LARGE)
         shutil.rmtree(process.data / lost)
 
         after = [await process.get(path, FULL) for path in paths * 3]
-        await _hit(process, LARGE)
-        await _hit(process, SMALL)
+        await process.held(LARGE)
+        await process.held(SMALL)
         await uplink.stop()
         kept = [await process.get(path, FULL) for path in paths]
         await uplink.start()
@@ -169,7 +169,7 @@ async def test_row_68_a_storm_of_restarts_loses_nothing(tmp_path: Path, uplink: 
     try:
         for number in range(6):
             await process.start()
-            reply = await _hit(process, LARGE)
+            reply = await process.held(LARGE)
             assert reply.body == uplink.tarballs[LARGE]
             statuses.append(await process.stop() if number % 2 else await process.end())
     finally:
@@ -177,14 +177,6 @@ async def test_row_68_a_storm_of_restarts_loses_nothing(tmp_path: Path, uplink: 
 
     assert uplink.count(LARGE) == 1
     assert statuses == [None, 0] * 3
-
-
-async def _hit(process: Process, path: str) -> rawhttp.RawReply:
-    """The reply to the first request that is a hit: a miss does not wait for the disk."""
-    async with asyncio.timeout(20):
-        while not (reply := await process.get(path)).headers["cache-status"].endswith("; hit"):
-            await asyncio.sleep(0.02)
-    return reply
 
 
 _NONE = rawhttp.RawReply(0, "", {}, b"", is_complete=False)

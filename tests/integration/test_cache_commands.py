@@ -28,7 +28,7 @@ async def process(tmp_path: Path, uplink: FakeUplink) -> AsyncIterator[Process]:
     uplink.publish("@s/b", "1.0.0")
     async with Process(tmp_path, uplink.url, workers=2) as running:
         for path in ("/a", "/a/-/a-1.0.0.tgz", "/a/-/a-2.0.0.tgz", "/@s%2fb/-/b-1.0.0.tgz"):
-            assert (await running.get(path, FULL)).status == 200
+            assert (await running.held(path)).status == 200
         uplink.requests.clear()
         yield running
 

@@ -108,22 +108,29 @@ async def test_metrics_of_all_workers(tmp_path: Path, uplink: FakeUplink) -> Non
         for _ in range(3):
             await process.get("/a", FULL)
             await process.get("/a", ABBREVIATED)
-            await process.get("/a/-/a-1.0.0.tgz")
+        misses = 0
+        while not await _is_hit(process, "/a/-/a-1.0.0.tgz"):
+            misses += 1  # a miss does not wait for the disk, so there may be more than one
         text = b""
         async with asyncio.timeout(20):  # a reply is counted after it has been sent
-            while _sum(text, "packhouse_tarballs_total") < 3:
+            while _sum(text, "packhouse_tarballs_total") < misses + 1:
                 text = (await process.get("/-/metrics")).body
 
     assert _sum(text, "packhouse_packuments_total", 'form="full"', 'state="miss"') == 1
     assert _sum(text, "packhouse_packuments_total", 'form="full"') == 3
     assert _sum(text, "packhouse_packuments_total", 'form="abbreviated"') == 3
-    assert _sum(text, "packhouse_tarballs_total", 'state="hit"') == 2
+    assert _sum(text, "packhouse_tarballs_total", 'state="hit"') == 1
+    assert _sum(text, "packhouse_tarballs_total", 'state="miss"') == misses >= 1
     assert _sum(text, "packhouse_upstream_seconds_count", 'uplink="npm"') == len(uplink.requests)
     assert _sum(text, "packhouse_sent_bytes_total") > 0
     assert b'packhouse_breaker_open{uplink="npm"} 0.0' in text
     assert b"packhouse_flights 0.0" in text
     assert b'packhouse_disk_bytes{kind="free"}' in text
     assert b'packhouse_disk_bytes{kind="rendered"}' in text
+
+
+async def _is_hit(process: Process, path: str) -> bool:
+    return (await process.get(path)).headers["cache-status"].endswith("; hit")
 
 
 async def test_readiness_tells_of_storage_and_uplinks(tmp_path: Path, uplink: FakeUplink) -> None:
