@@ -133,6 +133,93 @@ class RulesInForce:
             hot.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Stories:
+    """What the registry does, told by parts that share one storage."""
+
+    mirrors: Mapping[str, Mirror]
+    rules: RulesInForce
+    packuments: Packuments
+    tarballs: Tarballs
+    downloads: Downloads
+    relay: Relay
+    audits: Audits
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        storage: Storage,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> Stories:
+        """The stories of this configuration; nothing is asked or opened yet."""
+        mirrors = {
+            each.name: Mirror(
+                uplink=_uplink(each, config, metrics, clock=clock, monotonic=monotonic),
+                index=storage.index,
+                press=storage.press,
+                leases=storage.leases,
+                ages=_ages(config, each),
+                clock=clock,
+                monotonic=monotonic,
+            )
+            for each in config.uplinks
+        }
+        routing = Routing(rules=config.rules, mirrors=mirrors)
+        share_bytes = config.cache.memory_bytes // 2
+        kept_packuments = Hot[Finished](
+            log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
+        )
+        kept_tarballs = Hot[Held](
+            log=storage.index, limit_bytes=share_bytes, largest_bytes=_SMALL_TARBALL_BYTES
+        )
+        downloads = Downloads(
+            index=storage.index, blobs=storage.blobs, leases=storage.leases, clock=clock
+        )
+        return cls(
+            mirrors=mirrors,
+            rules=RulesInForce(routing, (kept_packuments, kept_tarballs)),
+            packuments=Packuments(
+                routing=routing,
+                press=storage.press,
+                cache=storage.cache,
+                hot=kept_packuments,
+                bases=Bases(monotonic=monotonic),
+                clock=clock,
+            ),
+            tarballs=Tarballs(
+                routing=routing,
+                index=storage.index,
+                blobs=storage.blobs,
+                press=storage.press,
+                downloads=downloads,
+                hot=kept_tarballs,
+                upkeep=storage.upkeep,
+                small_bytes=min(_SMALL_TARBALL_BYTES, share_bytes),
+                clock=clock,
+            ),
+            downloads=downloads,
+            relay=Relay(routing=routing, monotonic=monotonic),
+            audits=Audits(routing=routing),
+        )
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the uplinks; the stack ends what is under way, then closes them."""
+        for mirror in self.mirrors.values():
+            await stack.enter_async_context(mirror.uplink)
+        for close in (self.packuments.close, self.relay.close, self.downloads.close):
+            stack.push_async_callback(close)
+        for mirror in self.mirrors.values():
+            stack.push_async_callback(mirror.close)
+
+    def states(self) -> dict[str, str]:
+        """What the breaker of each uplink says."""
+        return {name: mirror.uplink.state for name, mirror in self.mirrors.items()}
+
+
 def build(
     config: Config,
     *,
@@ -141,72 +228,23 @@ def build(
 ) -> web.Application:
     """The application of this configuration. Nothing is opened before it starts up."""
     storage = Storage.of(config, clock=clock, monotonic=monotonic)
-    metrics = Metrics()
-    uplinks = {
-        each.name: _uplink(each, config, metrics, clock=clock, monotonic=monotonic)
-        for each in config.uplinks
-    }
-    mirrors = {
-        each.name: Mirror(
-            uplink=uplinks[each.name],
-            index=storage.index,
-            press=storage.press,
-            leases=storage.leases,
-            ages=_ages(config, each),
-            clock=clock,
-            monotonic=monotonic,
-        )
-        for each in config.uplinks
-    }
-    routing = Routing(rules=config.rules, mirrors=mirrors)
-    share_bytes = config.cache.memory_bytes // 2
-    kept_packuments = Hot[Finished](
-        log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
-    )
-    kept_tarballs = Hot[Held](
-        log=storage.index, limit_bytes=share_bytes, largest_bytes=_SMALL_TARBALL_BYTES
-    )
-    packuments = Packuments(
-        routing=routing,
-        press=storage.press,
-        cache=storage.cache,
-        hot=kept_packuments,
-        bases=Bases(monotonic=monotonic),
-        clock=clock,
-    )
-    downloads = Downloads(
-        index=storage.index, blobs=storage.blobs, leases=storage.leases, clock=clock
-    )
-    tarballs = Tarballs(
-        routing=routing,
-        index=storage.index,
-        blobs=storage.blobs,
-        press=storage.press,
-        downloads=downloads,
-        hot=kept_tarballs,
-        upkeep=storage.upkeep,
-        small_bytes=min(_SMALL_TARBALL_BYTES, share_bytes),
-        clock=clock,
-    )
-    relay = Relay(routing=routing, monotonic=monotonic)
-
-    drain = keys.Drain()
-    log = _access_log(config)
+    metrics, drain, log = Metrics(), keys.Drain(), _access_log(config)
+    stories = Stories.of(config, storage, metrics, clock=clock, monotonic=monotonic)
     app = web.Application(
         middlewares=[middleware.guard(log=log, metrics=metrics, drain=drain)],
         client_max_size=config.server.max_publish_size_bytes,
     )
-    app[keys.PACKUMENTS] = packuments
-    app[keys.TARBALLS] = tarballs
-    app[keys.RELAY] = relay
-    app[keys.AUDITS] = Audits(routing=routing)
-    app[keys.ROUTING] = RulesInForce(routing, (kept_packuments, kept_tarballs))
+    app[keys.PACKUMENTS] = stories.packuments
+    app[keys.TARBALLS] = stories.tarballs
+    app[keys.RELAY] = stories.relay
+    app[keys.AUDITS] = stories.audits
+    app[keys.ROUTING] = stories.rules
     app[keys.DRAIN] = drain
     app[ops.METRICS] = metrics
     app[ops.PROBE] = ops.Probe(
         version=VERSION,
         checks={"index": storage.index.check, "blobs": storage.blobs.check},
-        uplinks=lambda: {name: uplink.state for name, uplink in uplinks.items()},
+        uplinks=stories.states,
         clock=clock,
     )
     routes.mount(
@@ -222,16 +260,10 @@ def build(
             await storage.open(stack)
             if log is not None:
                 await stack.enter_async_context(log)
-            for uplink in uplinks.values():
-                await stack.enter_async_context(uplink)
-            for close in (packuments.close, relay.close, downloads.close):
-                stack.push_async_callback(close)
-            for mirror in mirrors.values():
-                stack.push_async_callback(mirror.close)
+            await stories.open(stack)
             stack.push_async_callback(storage.upkeep.flush)
-            stack.push_async_callback(_stopped, asyncio.create_task(storage.upkeep.run()))
-            observer = _observe(metrics, storage, mirrors, downloads)
-            stack.push_async_callback(_stopped, asyncio.create_task(observer))
+            for task in (storage.upkeep.run(), _observe(metrics, storage, stories)):
+                stack.push_async_callback(_stopped, asyncio.create_task(task))
             yield
 
     app.cleanup_ctx.append(life)
@@ -297,15 +329,13 @@ def _access_log(config: Config) -> access_log.AccessLog | None:
     return access_log.AccessLog(sys.stdout.buffer, line=line)
 
 
-async def _observe(
-    metrics: Metrics, storage: Storage, mirrors: Mapping[str, Mirror], downloads: Downloads
-) -> None:
+async def _observe(metrics: Metrics, storage: Storage, stories: Stories) -> None:
     """Write down, now and then, what nobody counts as it happens."""
     while True:
-        in_flight = sum(mirror.in_flight for mirror in mirrors.values()) + len(downloads)
-        metrics.flights(in_flight)
-        for name, mirror in mirrors.items():
-            metrics.breaker(name, is_open=mirror.uplink.state != "closed")
+        asking = sum(mirror.in_flight for mirror in stories.mirrors.values())
+        metrics.flights(asking + len(stories.downloads))
+        for name, state in stories.states().items():
+            metrics.breaker(name, is_open=state != "closed")
         try:
             await _observe_disk(metrics, storage)
         except errors.RegistryError as fault:
