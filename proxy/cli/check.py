@@ -19,7 +19,8 @@ def check_config(file: Path | None, config: Path | None, **given: object) -> Non
     """Explain every mistake in the configuration, or show what it comes to."""
     settings = options.load(file or config, given)
     table = Table(box=None, pad_edge=False)
-    for heading in ("setting", "value", "from"):
+    table.add_column("setting", no_wrap=True)
+    for heading in ("value", "from"):
         table.add_column(heading, overflow="fold")
     for row in describe(settings):
         table.add_row(*row)

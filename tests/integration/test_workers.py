@@ -62,6 +62,7 @@ async def test_a_killed_worker_is_replaced_and_the_numbers_still_add_up(
     uplink.publish("a", "1.0.0")
     for _ in range(20):
         await pair.get("/a", FULL)
+    await until(lambda: len(pair.workers()) == 2)
     before = pair.workers()
 
     processes.kill(before[0])
@@ -77,6 +78,7 @@ async def test_a_killed_worker_is_replaced_and_the_numbers_still_add_up(
 async def test_workers_outlive_their_parent(pair: Process, uplink: FakeUplink) -> None:
     """Kill -9 of the parent stops no request, and its workers end when they are told to."""
     uplink.publish("a", "1.0.0")
+    await until(lambda: len(pair.workers()) == 2)
     left = pair.workers()
 
     processes.kill(pair.pid)
