@@ -14,7 +14,7 @@ from pathlib import Path
 from proxy.config import checks, names, rulebook, sources
 from proxy.config.builder import build
 from proxy.config.npmrc import Found
-from proxy.config.settings import DEFAULT_UPLINK, UPLINKS, Config
+from proxy.config.settings import DEFAULT_UPLINK, UPLINKS, Config, Server
 from proxy.config.sources import Given, Source
 from proxy.errors import ConfigError
 
@@ -52,7 +52,8 @@ def load(
         file = folder / environ[names.FILE_VARIABLE]
     source, warnings = _gather(file, environ, overrides or {}, folder)
     if needs_uplink:
-        source = _discover(source, find_registry, file, folder)
+        server = build(source.given, environ=environ, file=file)[0].server
+        source = _discover(source, find_registry, file, folder, server)
     config, unfit = build(source.given, environ=environ, file=file)
     found = checks.check(config, file)
     if every := [*source.problems, *unfit, *found.problems]:
@@ -121,14 +122,18 @@ def _origin(url: object) -> str:
 
 
 def _discover(
-    source: Source, find_registry: FindRegistry, file: Path | None, folder: Path
+    source: Source, find_registry: FindRegistry, file: Path | None, folder: Path, server: Server
 ) -> Source:
-    """Give the usual uplink the registry that npm asks, if its address is all that is missing."""
+    """Give the usual uplink the registry that npm asks, if its address is all that is missing.
+
+    Where npm has been pointed at us, it is the one that npm would ask otherwise.
+    """
     name = f"{UPLINKS}.{DEFAULT_UPLINK}"
     is_alone = set(names.uplinks_in(source.given)) <= {DEFAULT_UPLINK}
     if f"{name}.url" in source.given or not is_alone or rulebook.is_hosted(source.given):
         return source
-    if (found := find_registry()) is None:
+    found = _not_ourselves(find_registry(), server)
+    if found is None:
         problem = f"{file}: {NO_UPLINK}" if file else NO_UPLINK
         return Source(source.given, [*source.problems, problem])
     values_ = {"url": found.url, "ca_file": found.ca_file}
@@ -137,3 +142,13 @@ def _discover(
     place = f"npm's configuration ({found.where})"
     npm = {f"{name}.{key}": Given(value, place, folder) for key, value in values_.items() if value}
     return sources.lay(Source(npm), source)
+
+
+def _not_ourselves(found: Found | None, server: Server) -> Found | None:
+    """The first that is not us; if there is none, the last, so that a check can say what it is."""
+    while found is not None and checks.is_ourselves(found.url, server):
+        below = found.instead()
+        if below is None:
+            return found
+        found = below
+    return found

@@ -15,7 +15,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,12 +24,21 @@ from proxy.config import values
 
 RunNpm = Callable[[], str | None]
 _TIMEOUT_SECONDS = 10.0
+_OVERRIDDEN = frozenset({"npm_config_registry", "npm_config_userconfig"})
 _VARIABLE = re.compile(r"(?<!\\)(\\*)\$\{([^${}?]+)(\?)?\}")
+
+
+def _nothing() -> None:
+    """What there is below npm's last place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A registry, and which of npm's places named it."""
+    """A registry, and which of npm's places named it.
+
+    `instead` finds what npm would ask if that place and the stronger ones said nothing: whoever
+    has pointed npm at us wants that one asked.
+    """
 
     url: str
     where: str
@@ -36,6 +46,7 @@ class Found:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
+    instead: Callable[[], Found | None] = field(default=_nothing, repr=False, compare=False)
 
 
 def find_registry(
@@ -46,10 +57,14 @@ def find_registry(
     `run_npm` is called only if neither the environment nor a file names a registry; it returns what
     `npm config get registry` prints, or None.
     """
-    layers = list(_layers(environ, home, cwd))
-    for where, layer in layers:
+    return _below(0, list(_layers(environ, home, cwd)), run_npm)
+
+
+def _below(start: int, layers: Sequence[tuple[str, _Layer]], run_npm: RunNpm) -> Found | None:
+    for index, (where, layer) in enumerate(layers[start:], start):
         if url := _url(layer.get("registry")):
-            return _found(url, where, layers)
+            below = partial(_below, index + 1, layers, run_npm)
+            return replace(_found(url, where, layers), instead=below)
     if url := _url(run_npm()):
         return _found(url, "npm config get registry", layers)
     return None
@@ -66,7 +81,11 @@ def find_here() -> Found | None:
 
 
 def run_npm(environ: Mapping[str, str], *, timeout_seconds: float = _TIMEOUT_SECONDS) -> str | None:
-    """What `npm config get registry` prints; None if npm is not there, fails or hangs."""
+    """What `npm config get registry` prints; None if npm is not there, fails or hangs.
+
+    The environment and the user's file are kept from it: they were looked at before, and it is
+    asked for what it would do without them.
+    """
     npm = shutil.which("npm", path=environ.get("PATH", ""))
     if npm is None:
         return None
@@ -77,12 +96,17 @@ def run_npm(environ: Mapping[str, str], *, timeout_seconds: float = _TIMEOUT_SEC
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
-            env=environ,
+            env={**_without_registry(environ), "npm_config_userconfig": os.devnull},
+            cwd="/",
             check=True,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     return done.stdout.strip()
+
+
+def _without_registry(environ: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key.lower() not in _OVERRIDDEN}
 
 
 # --- where npm looks --------------------------------------------------------------------------

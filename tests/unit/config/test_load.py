@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import describe, load
+from proxy.config import Found, describe, load
 from proxy.config.values import Address
 from proxy.npm.policy import HOSTED, Origin, Rule, Rules
 from tests.fakes.desk import NPM, UPLINK, Desk
@@ -297,3 +297,25 @@ def test_the_summary_says_where_a_value_comes_from(desk: Desk) -> None:
     assert ("uplinks.npm.token", "********", f"{desk.file}:3") in rows
     assert ("rules.0", "a, b from hosted", f"{desk.file}:5") in rows
     assert ("rules.1", "* from npm", "default") in rows
+
+
+# --- npm pointed at us ------------------------------------------------------------------------
+
+
+def test_a_machine_whose_npm_asks_us(desk: Desk) -> None:
+    """Once npm has been pointed here, the registry it would ask otherwise is the uplink."""
+    other = Found("https://registry.example", "the global file")
+    desk.found = Found("http://127.0.0.1:4873", "~/.npmrc", instead=lambda: other)
+
+    config = desk.load("")
+
+    assert [uplink.url for uplink in config.uplinks] == ["https://registry.example"]
+
+
+def test_a_machine_whose_npm_asks_nobody_else(desk: Desk) -> None:
+    """If no other place names one, the mistake is told as it is."""
+    desk.found = Found("http://localhost:4873", "~/.npmrc")
+
+    (problem,) = desk.problems("")
+
+    assert "where packhouse itself listens" in problem

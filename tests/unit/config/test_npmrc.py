@@ -277,6 +277,24 @@ def test_a_file_is_read_as_npm_reads_it(text: str, expected: dict[str, str]) -> 
     assert npmrc.parse(text, {"SET": "value"}) == expected
 
 
+def test_what_npm_would_ask_instead(machine: Machine) -> None:
+    """Below each place is the next one, and npm itself at the end."""
+    machine.environ = {"npm_config_registry": f"{URL}/a/"}
+    machine.write("home/.npmrc", f"registry={URL}/b/")
+    machine.printed = f"{URL}/c/"
+
+    first = machine.find()
+    second = first.instead() if first else None
+    third = second.instead() if second else None
+
+    assert [found and found.url for found in (first, second, third)] == [
+        f"{URL}/a",
+        f"{URL}/b",
+        f"{URL}/c",
+    ]
+    assert third is not None and third.instead() is None
+
+
 # --- npm itself -------------------------------------------------------------------------------
 
 
@@ -311,3 +329,14 @@ def test_npm_that_hangs_is_given_up(tmp_path: Path) -> None:
 def test_no_npm_is_no_error(tmp_path: Path) -> None:
     """On a machine without npm nothing is asked."""
     assert npmrc.run_npm({"PATH": str(tmp_path)}) is None
+
+
+def test_npm_is_asked_what_it_would_do_without_the_user(tmp_path: Path) -> None:
+    """The variable and the user's file, which may point at us, are kept from npm."""
+    environ = npm_that(
+        tmp_path,
+        'echo "https://registry.example/${npm_config_registry:-none}$npm_config_userconfig"',
+    )
+    environ |= {"npm_config_registry": "http://127.0.0.1:4873", "npm_config_userconfig": "/mine"}
+
+    assert npmrc.run_npm(environ) == "https://registry.example/none/dev/null"
