@@ -13,6 +13,16 @@ from tests.registry import Clock, Registry
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The name of a test about bytes that nobody can read, which is never the bytes themselves.
+
+    Every worker of the test run collects by itself, and the run ends there if two of them name a
+    test differently, which they do as soon as the bytes hold a time of day (a gzip header's, say).
+    """
+    is_unreadable = isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable())
+    return argname if is_unreadable else None
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the checkout."""

@@ -276,10 +276,10 @@ def test_odd_archives_are_refused(tar):
     [
         b"",
         MAIN + END,
-        gzip.compress(MAIN + END)[:-1],
-        gzip.compress(MAIN + END)[:-8] + bytes(8),
-        gzip.compress(MAIN + END) + b"x",
-        gzip.compress(MAIN) + gzip.compress(END),
+        gzip.compress(MAIN + END, mtime=0)[:-1],
+        gzip.compress(MAIN + END, mtime=0)[:-8] + bytes(8),
+        gzip.compress(MAIN + END, mtime=0) + b"x",
+        gzip.compress(MAIN, mtime=0) + gzip.compress(END, mtime=0),
         zlib.compress(MAIN + END),
     ],
 )
