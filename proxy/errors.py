@@ -48,11 +48,49 @@ class Unauthenticated(RegistryError):
     template = "{reason}"
 
 
+class OneTimePasswordRequired(Unauthenticated):
+    """The second factor is missing or wrong: clients ask for it and send the request once more.
+
+    The sentence holds the words npm looks for.
+    """
+
+    code = "EOTP"
+    template = "this needs a one-time password (one-time pass) from your authenticator"
+
+
+class Unprocessable(InvalidRequest):
+    """What was sent contradicts itself: the manifest and its tarball, say. Facts: field, reason."""
+
+    code = "E_UNPROCESSABLE"
+    template = "{field}: {reason}"
+
+
+class TooManyRequests(RegistryError):
+    """Too many failures of late. Facts: reason. `retry_after` is how long to wait."""
+
+    code = "E_TOO_MANY"
+    template = "{reason}"
+
+    def __init__(self, *, retry_after: timedelta, **facts: object) -> None:
+        self.retry_after = retry_after
+        super().__init__(**facts)
+
+
 class Forbidden(RegistryError):
     """The caller may not do this, or nobody may. Facts: reason."""
 
     code = "E_FORBIDDEN"
     template = "{reason}"
+
+
+class NotHosted(Forbidden):
+    """A write to a name that is not published here. Facts: name, origin (an uplink)."""
+
+    code = "E_NOT_HOSTED"
+    template = (
+        "{name} comes from the uplink {origin} and cannot be written to here; to publish it here, "
+        'give it a rule with from = "hosted"'
+    )
 
 
 class VersionExists(Forbidden):

@@ -120,7 +120,7 @@ class Registry:
     async def idle(self) -> None:
         """Wait until what was sent is stored as well: a reply does not wait for the disk."""
         assert self.app is not None
-        running = self.app[keys.TARBALLS]._downloads._running
+        running = self.app[keys.READING]._tarballs._downloads._running
         async with asyncio.timeout(10):
             while any(download.is_verified for download, _ in running.values()):
                 await asyncio.sleep(0.005)

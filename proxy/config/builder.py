@@ -9,8 +9,10 @@ from typing import Any
 from proxy.config import names, rulebook, values
 from proxy.config.settings import (
     UPLINKS,
+    Auth,
     Cache,
     Config,
+    Hosting,
     Log,
     Server,
     Setting,
@@ -37,6 +39,8 @@ def build(
         cache=Cache(**builder.section("cache", Cache)),
         uplinks=builder.uplinks(),
         rules=rules,
+        auth=Auth(**builder.section("auth", Auth)),
+        hosting=Hosting(**builder.section("hosting", Hosting)),
         log=Log(**builder.section("log", Log)),
         places={name: each.place for name, each in given.items()},
     )

@@ -181,6 +181,33 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Who may come in, and for how long."""
+
+    signup: bool = _value(
+        values.BOOL, default=False, about="whether npm adduser may make users that are new"
+    )
+    admins: tuple[str, ...] = _value(
+        values.NAMES, [], "users who may do everything that an owner of a package may"
+    )
+    login_age: timedelta = _value(values.SOME_TIME, "30d", "how long a login is good")
+    token_age: timedelta = _value(
+        values.SOME_TIME, "90d", "the longest that a token which may write is good"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosting:
+    """What may become of packages that are published here."""
+
+    unpublish: timedelta | None = _value(
+        values.WINDOW,
+        "72h",
+        'how long a version may be unpublished: a time, "always" or "never"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What is written about requests and events."""
 
@@ -202,6 +229,8 @@ class Config:
     cache: Cache = field(default_factory=Cache)
     uplinks: tuple[Uplink, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    auth: Auth = field(default_factory=Auth)
+    hosting: Hosting = field(default_factory=Hosting)
     log: Log = field(default_factory=Log)
     warnings: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -209,7 +238,14 @@ class Config:
 
 # --- the table --------------------------------------------------------------------------------
 
-SECTIONS: Mapping[str, type] = {"server": Server, "storage": Storage, "cache": Cache, "log": Log}
+SECTIONS: Mapping[str, type] = {
+    "server": Server,
+    "storage": Storage,
+    "cache": Cache,
+    "auth": Auth,
+    "hosting": Hosting,
+    "log": Log,
+}
 UPLINKS, RULES = "uplinks", "rules"
 RULE_KEYS = {"match": "a pattern or a list of them", "from": 'an uplink\'s name, or "hosted"'}
 

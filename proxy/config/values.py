@@ -124,6 +124,23 @@ def show_time_or_forever(length: timedelta | None) -> str:
     return FOREVER if length is None else show_time(length)
 
 
+NEVER, ALWAYS = "never", "always"
+
+
+def read_window(value: object) -> timedelta | None:
+    """How long after something it may be undone: `"never"` (no time), a length, or `"always"`."""
+    if value == ALWAYS:
+        return None
+    return timedelta() if value == NEVER else read_time(value)
+
+
+def show_window(window: timedelta | None) -> str:
+    """The opposite of `read_window`."""
+    if window is None:
+        return ALWAYS
+    return show_time(window) if window else NEVER
+
+
 # --- addresses ---------------------------------------------------------------------------------
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -358,6 +375,8 @@ SIZE = Kind(read_size, show_size)
 TIME = Kind(read_time, show_time)
 SOME_TIME = Kind(read_some_time, show_time)
 TIME_OR_FOREVER = Kind(read_time_or_forever, show_time_or_forever)
+WINDOW = Kind(read_window, show_window)
+NAMES = Kind(read_list(read_text), show_list)
 ADDRESS = Kind(read_address)
 URL = Kind(read_url)
 PROXY = Kind(read_proxy, show_proxy)

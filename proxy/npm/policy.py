@@ -8,7 +8,8 @@ A pattern is
   `lodash` is that name, `@acme/*` every name of one scope, `acme-*` the unscoped names with that
   prefix, `@*/ui` that name in any scope.
 
-Upper and lower case differ, as they do in npm's names. There is no negation and no other wildcard:
+A rule may also say who may do what with its names (`Rule.allows`). Upper and lower case differ, as
+they do in npm's names. There is no negation and no other wildcard:
 what `@acme/*` should leave out stands in a rule above it.
 
 A name's 404 is the answer of its origin. It is never a reason to ask someone else: that
@@ -19,8 +20,9 @@ fall-through is how a public package takes the place of a private one of the sam
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 EVERYTHING = "*"
@@ -29,16 +31,37 @@ HOSTED_WORD = "hosted"
 _LONGEST_PATTERN = 512
 
 
+EVERYBODY = "$all"
+AUTHENTICATED = "$authenticated"
+
+
+class Action(Enum):
+    """What somebody may do with a package. PUBLISH is every change but taking versions away."""
+
+    READ = "read"
+    PUBLISH = "publish"
+    UNPUBLISH = "unpublish"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who answers for a name: the uplink of that name, or nobody but us (None)."""
+    """Who answers for a name: the uplink of that name, or nobody but us (None).
+
+    `is_merged` puts what is published here beside what the uplink has (forks).
+    """
 
     uplink: str | None
+    is_merged: bool = False
 
     @property
     def is_hosted(self) -> bool:
         """Whether the name is ours alone: its absence is our own 404, and no uplink hears of it."""
         return self.uplink is None
+
+    @property
+    def takes_versions(self) -> bool:
+        """Whether versions may be published here."""
+        return self.is_hosted or self.is_merged
 
     def __str__(self) -> str:
         return HOSTED_WORD if self.uplink is None else self.uplink
@@ -47,9 +70,9 @@ class Origin:
 HOSTED = Origin(None)
 
 
-def origin(word: str) -> Origin:
+def origin(word: str, *, is_merged: bool = False) -> Origin:
     """The origin that a rule's `from` names: `hosted`, or an uplink."""
-    return HOSTED if word == HOSTED_WORD else Origin(word)
+    return HOSTED if word == HOSTED_WORD else Origin(word, is_merged)
 
 
 class Named(Protocol):
@@ -61,13 +84,48 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Names that match any of `match` live at `origin`."""
+    """Names that match any of `match` live at `origin`.
+
+    `read`, `publish` and `unpublish` list who may do that: users (`ann`), groups (`@acme`,
+    `@acme:core`), `$authenticated` and `$all`. None is the default: everybody reads what comes
+    from an uplink, and who is logged in reads and publishes what lives here; who may publish may
+    unpublish. Nobody publishes to a name that only an uplink has.
+    """
 
     match: tuple[str, ...]
     origin: Origin
+    read: tuple[str, ...] | None = None
+    publish: tuple[str, ...] | None = None
+    unpublish: tuple[str, ...] | None = None
 
     def matches(self, name: str) -> bool:
         return any(matches(pattern, name) for pattern in self.match)
+
+    def listed(self, action: Action) -> tuple[str, ...]:
+        """Who may do this, by the words of the rule or by default."""
+        if action is Action.READ:
+            by_default = AUTHENTICATED if self.origin.takes_versions else EVERYBODY
+            return (by_default,) if self.read is None else self.read
+        if not self.origin.takes_versions:
+            return ()
+        publish = (AUTHENTICATED,) if self.publish is None else self.publish
+        if action is Action.PUBLISH or self.unpublish is None:
+            return publish
+        return self.unpublish
+
+
+def covers_caller(listed: Sequence[str], user: str | None, groups: Collection[str]) -> bool:
+    """Whether a list of users and groups names this user (None: somebody unknown)."""
+    if EVERYBODY in listed:
+        return True
+    if user is None:
+        return False
+    return (
+        AUTHENTICATED in listed or user in listed or any(f"@{group}" in listed for group in groups)
+    )
+
+
+_UNRULED = Rule((), HOSTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +139,15 @@ class Rules:
 
         A name that no rule matches is hosted, so that nobody is asked about it.
         """
+        return self.rule_of(name).origin
+
+    def rule_of(self, name: str | Named) -> Rule:
+        """The first rule that matches `name`; one of its own, hosted, if none does."""
         full = name if isinstance(name, str) else name.full
         for rule in self.rules:
             if rule.matches(full):
-                return rule.origin
-        return HOSTED
+                return rule
+        return _UNRULED
 
     @property
     def has_catch_all(self) -> bool:

@@ -76,8 +76,11 @@ class Tarball(Protocol):
     `read` waits for bytes that have not arrived yet and returns b"" at the end; it raises
     UplinkError if the download fails, upon which a reply that has begun must be cut. `etag` is
     strong, made of the bytes' sha512; it is None while they arrive and the packument promises only
-    a shasum.
+    a shasum. One that `is_private` is not for shared caches.
     """
+
+    @property
+    def is_private(self) -> bool: ...
 
     @property
     def size_bytes(self) -> int: ...

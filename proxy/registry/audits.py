@@ -14,7 +14,7 @@ from datetime import timedelta
 from proxy import errors
 from proxy.npm import audit, encoding
 from proxy.registry import services
-from proxy.registry.routing import Routing
+from proxy.registry.routing import Guard, Routing
 
 _DEADLINE = timedelta(seconds=8)
 _LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
@@ -33,7 +33,7 @@ class Audits:
     async def bulk(self, body: bytes, request_id: str = "") -> bytes:
         """Advisories by name, for `{"name": ["1.0.0"]}` (identity JSON in and out)."""
         try:
-            shares = self._shares(audit.bulk(body))
+            shares = self._shares(audit.bulk(body), await self._routing.guard())
         except audit.BadAudit as fault:
             raise errors.InvalidRequest(reason=str(fault)) from fault
         answers = await asyncio.gather(
@@ -49,11 +49,12 @@ class Audits:
 
         `path` is the address below the registry's root, `body` a tree like a lockfile's.
         """
-        rest = self._routing.rest
+        guard = await self._routing.guard()
+        rest = guard.rest
         if rest is None:
             raise errors.NotFound(reason="no uplink answers audits here")
         try:
-            pruned = audit.without(body, lambda name: self._routing.uplink_of(name) == rest)
+            pruned = audit.without(body, lambda name: guard.origin_of(name).uplink == rest)
         except audit.BadAudit as fault:
             raise errors.InvalidRequest(reason=str(fault)) from fault
         answer = await self._ask(rest, path, pruned, request_id)
@@ -62,11 +63,12 @@ class Audits:
         except audit.BadAudit as fault:
             raise errors.UplinkBroken(uplink=rest, reason=str(fault)) from fault
 
-    def _shares(self, asked: _Share) -> dict[str, _Share]:
+    @staticmethod
+    def _shares(asked: _Share, guard: Guard) -> dict[str, _Share]:
         """What each uplink is to be asked; a hosted name is in nobody's share."""
         shares: dict[str, _Share] = {}
         for name, versions in asked.items():
-            uplink = self._routing.uplink_of(name)
+            uplink = guard.origin_of(name).uplink
             if uplink is not None:
                 shares.setdefault(uplink, {})[name] = versions
         return shares
@@ -84,7 +86,7 @@ class Audits:
             answer = await self._ask(uplink, _BULK, body, request_id)
             return audit.advisories(answer, asked=share)
         except errors.NotFound:
-            if uplink == self._routing.rest:
+            if uplink == (await self._routing.guard()).rest:
                 raise
             return None
         except audit.BadAudit as fault:

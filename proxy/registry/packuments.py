@@ -141,7 +141,7 @@ class Packuments:
         not_before: datetime | None = None,
     ) -> tuple[Copy, T]:
         """What `make` makes of our copy; if the copy's body turns out to be lost, of a new one."""
-        mirror = self._routing.mirror(name)
+        mirror = await self._routing.mirror(name)
         copy = await mirror.packument(name, form, request_id=request_id, not_before=not_before)
         try:
             return copy, await make(copy)

@@ -23,7 +23,7 @@ from proxy.npm.names import PackageName
 from proxy.registry import services
 from proxy.registry.answers import CacheState, Document, Freshness
 from proxy.registry.flights import Flights
-from proxy.registry.routing import Routing
+from proxy.registry.routing import Guard, Routing
 from proxy.upstream import base as upstream
 
 _DEADLINE = timedelta(seconds=15)
@@ -75,7 +75,7 @@ class Relay:
 
     async def attestations(self, name: PackageName, version: str, request_id: str = "") -> Document:
         """The attestations of one version, as its uplink has them, byte for byte."""
-        uplink = self._routing.mirror(name).uplink
+        uplink = (await self._routing.mirror(name)).uplink
         path = f"-/npm/v1/attestations/{name.escaped}@{quote(version, safe='')}"
         return await self._passed_on(uplink, path, _ATTESTATIONS_AGE, "attestations", request_id)
 
@@ -85,14 +85,15 @@ class Relay:
         `query` is the raw query string. NotFound if it asks for what no uplink may hear of.
         """
         text = " ".join(value for key, value in parse_qsl(query) if key == "text")
-        uplink = self._searched(text)
+        guard = await self._routing.guard()
+        uplink = self._searched(text, guard)
         path = f"-/v1/search?{query}"
 
         async def ask() -> bytes:
             found = await self._get(uplink, path, "search", request_id)
             try:
                 return searches.only(
-                    found, lambda name: self._routing.uplink_of(name) == uplink.name
+                    found, lambda name: guard.origin_of(name).uplink == uplink.name
                 )
             except wire.Undecodable as fault:
                 raise errors.UplinkBroken(uplink=uplink.name, reason=f"search: {fault}") from fault
@@ -105,22 +106,23 @@ class Relay:
         `path` is the target without its leading slash, `downloads/{kind}/{period}/{names}`, with
         up to 128 names between commas. Raises PackageNotFound if one of them is not the uplink's.
         """
-        uplink = self._rest("download counts")
+        guard = await self._routing.guard()
+        uplink = self._rest(guard, "download counts")
         _, kind, period, listed = unquote(path).split("/", 3)
         if not _PERIOD.fullmatch(period):
             # Put together anew below, so that no dot or slash in it leads anywhere else.
             raise errors.NotFound(reason="a period is last-week, or a date, or two: date:date")
         asked = [names.parse(name) for name in listed.split(",")]
         for name in asked:
-            if self._routing.uplink_of(name.full) != uplink.name:
+            if guard.origin_of(name.full).uplink != uplink.name:
                 raise errors.PackageNotFound(name=name.full)
         goal = f"downloads/{kind}/{period}/{','.join(name.path for name in asked)}"
         return await self._passed_on(uplink, goal, _DOWNLOADS_AGE, "download counts", request_id)
 
-    def _searched(self, text: str) -> upstream.Uplink:
+    def _searched(self, text: str, guard: Guard) -> upstream.Uplink:
         """The uplink that may hear this text: the one that its words come from."""
-        rest = self._rest("searches")
-        origins = {self._routing.uplink_of(word) for word in searches.names(text)} - {rest.name}
+        rest = self._rest(guard, "searches")
+        origins = {guard.origin_of(word).uplink for word in searches.names(text)} - {rest.name}
         if not origins:
             return rest
         if len(origins) == 1 and (origin := origins.pop()) is not None:
@@ -129,8 +131,8 @@ class Relay:
             reason="this search names what is not asked for elsewhere; search for other words alone"
         )
 
-    def _rest(self, what: str) -> upstream.Uplink:
-        rest = self._routing.rest
+    def _rest(self, guard: Guard, what: str) -> upstream.Uplink:
+        rest = guard.rest
         if rest is None:
             raise errors.NotFound(reason=f"no uplink answers {what} here")
         return self._routing.mirrors[rest].uplink

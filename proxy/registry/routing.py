@@ -1,21 +1,82 @@
-"""Where a name lives: the one question every story asks before it touches an uplink or a cache."""
+"""Where a name lives: the one question every story asks before it touches an uplink or a cache.
+
+A name once published here stays here: it is hosted whatever the rules say later, or merged where a
+rule says so. Which names those are is read once; then the change log says what was added.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from proxy import errors
 from proxy.npm.names import PackageName
-from proxy.npm.policy import EVERYTHING, Rules
+from proxy.npm.policy import EVERYTHING, HOSTED, Origin, Rule, Rules
 from proxy.registry.mirror import Mirror
+
+_MOST_REMEMBERED = 16_384
+
+
+class Published(Protocol):
+    """The part of HostedIndex that tells which names were ever published here."""
+
+    def revision(self) -> int: ...
+
+    async def changes(self, since: int) -> tuple[int, Sequence[str]]: ...
+
+    async def owned(self) -> Sequence[str]: ...
+
+
+class Guard:
+    """The rules as of now, and the names that are ours."""
+
+    def __init__(self, rules: Rules, owned: Collection[str] = frozenset()) -> None:
+        self._rules = rules
+        self._owned = frozenset(owned)
+        self._known: dict[str, tuple[Rule, Origin]] = {}
+
+    def origin_of(self, name: str) -> Origin:
+        """The one place that answers for `name`. Nothing else decides that."""
+        return self._of(name)[1]
+
+    def rule_of(self, name: str) -> Rule:
+        """The rule that says who may do what with `name`."""
+        return self._of(name)[0]
+
+    @property
+    def rest(self) -> str | None:
+        """The uplink of all names that no particular rule takes: it answers search and the like."""
+        for rule in self._rules.rules:
+            if EVERYTHING in rule.match:
+                return rule.origin.uplink
+        return None
+
+    def _of(self, name: str) -> tuple[Rule, Origin]:
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        rule = self._rules.rule_of(name)
+        stays = name in self._owned and not rule.origin.takes_versions
+        found = (Rule(rule.match, HOSTED, rule.read), HOSTED) if stays else (rule, rule.origin)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[name] = found
+        return found
 
 
 class Routing:
     """The rules in force, and the mirrors they lead to. `replace` puts other rules in force."""
 
-    def __init__(self, *, rules: Rules, mirrors: Mapping[str, Mirror]) -> None:
+    def __init__(
+        self, *, rules: Rules, mirrors: Mapping[str, Mirror], published: Published
+    ) -> None:
         self._rules = rules
         self._mirrors = mirrors
+        self._published = published
+        self._revision: int | None = None
+        self._sequence = -1
+        self._owned: frozenset[str] = frozenset()
+        self._guard: Guard | None = None
 
     @property
     def mirrors(self) -> Mapping[str, Mirror]:
@@ -25,31 +86,39 @@ class Routing:
     def replace(self, rules: Rules) -> None:
         """Put `rules` in force from the next question on."""
         self._rules = rules
+        if self._guard is not None:
+            self._guard = Guard(rules, self._owned)
 
-    def uplink_of(self, name: str) -> str | None:
-        """The name of the uplink that `name` comes from.
+    async def guard(self) -> Guard:
+        """Who answers for which name, as of this moment.
 
-        None if it is hosted here and must not be asked for.
+        While the database of hosted packages cannot be read, as of the last time that it could.
         """
-        return self._rules.origin_of(name).uplink
+        try:
+            revision = self._published.revision()
+            if self._guard is None or revision != self._revision:
+                await self._catch_up(revision)
+        except (errors.StorageAway, errors.StorageCorrupt):
+            if self._guard is None:
+                raise
+        assert self._guard is not None  # noqa: S101  # _catch_up has set it
+        return self._guard
 
-    @property
-    def rest(self) -> str | None:
-        """The uplink of all names that no particular rule takes.
+    async def _catch_up(self, revision: int) -> None:
+        # The counter was read before the log: a commit in between is seen again next time.
+        sequence, changed = await self._published.changes(self._sequence)
+        is_lost = self._guard is None or "*" in changed
+        owned = frozenset(await self._published.owned()) if is_lost else self._owned.union(changed)
+        if self._guard is None or owned != self._owned:
+            self._owned, self._guard = owned, Guard(self._rules, owned)
+        self._revision, self._sequence = revision, sequence
 
-        It answers search and the like.
-        """
-        for rule in self._rules.rules:
-            if EVERYTHING in rule.match:
-                return rule.origin.uplink
-        return None
-
-    def mirror(self, name: PackageName) -> Mirror:
+    async def mirror(self, name: PackageName) -> Mirror:
         """The mirror `name` comes from.
 
         Raises PackageNotFound for a hosted name: its miss is our own 404.
         """
-        uplink = self.uplink_of(name.full)
+        uplink = (await self.guard()).origin_of(name.full).uplink
         if uplink is None:
             raise errors.PackageNotFound(name=name.full)
         return self._mirrors[uplink]

@@ -41,6 +41,7 @@ class Held:
     etag: str | None
     modified_at: datetime | None
     freshness: Freshness
+    is_private: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -64,6 +65,7 @@ class Opened:
     etag: str | None
     modified_at: datetime | None
     freshness: Freshness
+    is_private: bool = False
 
     async def read(self, offset: int, length: int) -> bytes:
         """A piece of it; waits for what has not arrived."""
@@ -111,7 +113,7 @@ class Tarballs:
         if held is not None:
             self._upkeep.used(name.full, file)
             return held
-        mirror = self._routing.mirror(name)
+        mirror = await self._routing.mirror(name)
         kept = await self._kept(mirror, name, file)
         if kept is not None:
             return kept

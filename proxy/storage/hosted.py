@@ -85,6 +85,9 @@ class SqliteHosted:
     async def owns(self, name: str) -> bool:
         return bool(self._database.read(schema.HEAD, (name,)))
 
+    async def owned(self) -> Sequence[str]:
+        return [name for (name,) in self._database.read(schema.OWNED)]
+
     async def is_tombstoned(self, name: str) -> bool:
         found = self._database.read(schema.HEAD, (name,))
         return bool(found) and found[0][4] is not None

@@ -103,6 +103,7 @@ SELECT name, file, version, digest, size_bytes
 FROM versions WHERE name = ? AND file = ? AND removed_at IS NULL
 """
 ATTESTATIONS = "SELECT attestations FROM versions WHERE name = ? AND version = ?"
+OWNED = "SELECT name FROM packages"
 NAMES = """
 SELECT name FROM packages WHERE name >= ? AND name < ? AND unpublished_at IS NULL ORDER BY name
 """

@@ -184,6 +184,9 @@ class HostedIndex(Protocol):
     async def owns(self, name: str) -> bool:
         """Whether `name` was ever published here: a name once published here stays here."""
 
+    async def owned(self) -> Sequence[str]:
+        """Every name that was ever published here, in no order."""
+
     async def is_tombstoned(self, name: str) -> bool:
         """Whether everything that was published under `name` was removed."""
 

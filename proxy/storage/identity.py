@@ -193,6 +193,9 @@ class People(Protocol):
 
     async def orgs_of(self, user: str) -> Mapping[str, Role]: ...
 
+    async def teams_of(self, user: str) -> Sequence[tuple[str, str]]:
+        """(organisation, team) of every team the user is in, sorted."""
+
     async def set_team(self, team: TeamRecord, deed: Deed) -> None: ...
 
     async def drop_team(self, org: str, team: str, deed: Deed) -> None:

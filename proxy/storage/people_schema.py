@@ -112,6 +112,7 @@ DROP_MEMBER = "DELETE FROM members WHERE org = ? AND user = ?"
 DROP_FROM_TEAMS = "DELETE FROM team_members WHERE org = ? AND user = ?"
 MEMBERS = "SELECT user, role FROM members WHERE org = ? ORDER BY user"
 ORGS_OF = "SELECT org, role FROM members WHERE user = ? ORDER BY org"
+TEAMS_OF = "SELECT org, team FROM team_members WHERE user = ? ORDER BY org, team"
 SET_TEAM = """
 INSERT INTO teams (org, team, description) VALUES (?, ?, ?)
 ON CONFLICT (org, team) DO UPDATE SET description = excluded.description

@@ -42,6 +42,9 @@ class SqliteTeams:
     async def orgs_of(self, user: str) -> Mapping[str, Role]:
         return {org: Role(role) for org, role in self._database.read(schema.ORGS_OF, (user,))}
 
+    async def teams_of(self, user: str) -> Sequence[tuple[str, str]]:
+        return [(org, team) for org, team in self._database.read(schema.TEAMS_OF, (user,))]
+
     # --- teams ---
 
     async def set_team(self, team: TeamRecord, deed: Deed) -> None:

@@ -15,32 +15,43 @@ from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.policy import Rules
 from proxy.registry.answers import Document, Freshness, Tarball
+from proxy.registry.callers import ANONYMOUS, Caller
 from proxy.web.addresses import Address
 from proxy.web.targets import Target
 
 
-class Packuments(Protocol):
-    """All that is known of a package, in the forms npm's clients ask for."""
+class Callers(Protocol):
+    """Who sent a request."""
+
+    async def resolve(self, authorization: str | None, client_ip: str, otp: str | None) -> Caller:
+        """Never raises: whom we do not know is a caller without a user."""
+
+
+class Reading(Protocol):
+    """All that may be read of a package, by whoever asks."""
 
     async def document(
-        self, name: PackageName, form: Form, base_url: str, request_id: str
+        self, caller: Caller, name: PackageName, form: Form, base_url: str, request_id: str
     ) -> Document:
         """The packument, gzip."""
 
     async def manifest(
-        self, name: PackageName, spec: str, base_url: str, request_id: str
+        self, caller: Caller, name: PackageName, spec: str, base_url: str, request_id: str
     ) -> Document:
         """The manifest of one version or dist-tag, identity JSON."""
 
-    async def dist_tags(self, name: PackageName, request_id: str) -> Document:
+    async def dist_tags(self, caller: Caller, name: PackageName, request_id: str) -> Document:
         """`{tag: version}`, identity JSON."""
 
-
-class Tarballs(Protocol):
-    """Tarballs by package and file name."""
-
-    async def open(self, name: PackageName, file: str, request_id: str) -> Tarball:
+    async def tarball(
+        self, caller: Caller, name: PackageName, file: str, request_id: str
+    ) -> Tarball:
         """The tarball; whoever gets it closes it."""
+
+    async def attestations(
+        self, caller: Caller, name: PackageName, version: str, request_id: str
+    ) -> Document:
+        """The provenance of one version."""
 
 
 class Audits(Protocol):
@@ -58,9 +69,6 @@ class Relay(Protocol):
 
     async def keys(self, request_id: str) -> Document:
         """The keys that `npm audit signatures` checks with."""
-
-    async def attestations(self, name: PackageName, version: str, request_id: str) -> Document:
-        """The provenance of one version."""
 
     async def search(self, query: str, request_id: str) -> Document:
         """Search results; `query` is a query string."""
@@ -87,20 +95,23 @@ class Drain:
 class Exchange:
     """One request and what has become of it so far, for the access log and the metrics.
 
-    `route` is the pattern of the row that answers; `is_cut` whether the reply broke off.
+    `route` is the pattern of the row that answers, which may take its time if it `is_patient`;
+    `is_cut` says whether the reply broke off.
     """
 
     id: str
     target: Target
     address: Address
     route: str
+    is_patient: bool = False
+    caller: Caller = ANONYMOUS
     freshness: Freshness | None = None
     form: Form | None = None
     is_cut: bool = False
 
 
-PACKUMENTS: web.AppKey[Packuments] = web.AppKey("packuments", Packuments)
-TARBALLS: web.AppKey[Tarballs] = web.AppKey("tarballs", Tarballs)
+CALLERS: web.AppKey[Callers] = web.AppKey("callers", Callers)
+READING: web.AppKey[Reading] = web.AppKey("reading", Reading)
 AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from multidict import istr
 
@@ -22,9 +22,9 @@ from proxy.web import bodies, replies
 from proxy.web.access_log import AccessLog, Entry
 from proxy.web.addresses import Address
 from proxy.web.deadlines import Deadlines
-from proxy.web.keys import EXCHANGE, Drain, Exchange
+from proxy.web.keys import CALLERS, EXCHANGE, Drain, Exchange
 from proxy.web.metrics import Metrics
-from proxy.web.targets import TarballFile, Unknown
+from proxy.web.targets import Unknown
 
 __all__ = ["DEADLINE", "WRITES", "Drain", "Handler", "Middleware", "guard"]
 
@@ -38,6 +38,7 @@ WRITES = frozenset({"PUT", "POST", "DELETE", "PATCH"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID = istr("X-Request-Id")
+_OTP = istr("npm-otp")
 _SPOKEN = ((1, 0), (1, 1))
 # What a socket takes without pausing (asyncio's and uvloop's high-water mark).
 _UNPAUSED_BYTES = 64 * 1024
@@ -81,10 +82,10 @@ async def _answer(
     try:
         if request.version not in _SPOKEN:
             raise errors.InvalidRequest(reason="HTTP/1.0 and HTTP/1.1 are understood here")
-        if isinstance(exchange.target, TarballFile):
-            # A big tarball on a slow line takes its time; its download watches the progress.
-            return await handler(request)
-        return await deadlines.keep(handler(request))
+        if exchange.is_patient:
+            # A big body on a slow line takes its time; whoever reads or sends it watches it move.
+            return await _handled(request, handler, exchange)
+        return await deadlines.keep(_handled(request, handler, exchange))
     except errors.RegistryError as error:
         raised: errors.RegistryError | web.HTTPException = error
         if replies.status_of(error) == 500:
@@ -97,6 +98,15 @@ async def _answer(
         _log.exception("a bug", extra={"request_id": exchange.id, "path": request.raw_path})
         raised = errors.RegistryError()
     return replies.error(raised, request_id=exchange.id, is_write=request.method in WRITES)
+
+
+async def _handled(
+    request: web.Request, handler: Handler, exchange: Exchange
+) -> web.StreamResponse:
+    headers, client_ip = request.headers, exchange.address.client_ip
+    authorization, otp = headers.get(hdrs.AUTHORIZATION), headers.get(_OTP)
+    exchange.caller = await request.app[CALLERS].resolve(authorization, client_ip, otp)
+    return await handler(request)
 
 
 async def _send(request: web.Request, reply: web.StreamResponse) -> None:

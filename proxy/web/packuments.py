@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from proxy.npm import names
 from proxy.npm.forms import Form
 from proxy.web import negotiation, replies
-from proxy.web.keys import EXCHANGE, PACKUMENTS, expect
+from proxy.web.keys import EXCHANGE, READING, expect
 from proxy.web.targets import Manifest, Packument
 
 
@@ -21,8 +21,8 @@ async def get_packument(request: web.Request) -> web.StreamResponse:
     target = expect(exchange, Packument)
     is_for_write = "?" in request.raw_path and request.query.get("write") == "true"
     form = Form.FULL if is_for_write else negotiation.form(request.headers.get(hdrs.ACCEPT))
-    found = await request.app[PACKUMENTS].document(
-        target.name, form, exchange.address.base_url, exchange.id
+    found = await request.app[READING].document(
+        exchange.caller, target.name, form, exchange.address.base_url, exchange.id
     )
     cache_control = replies.NO_STORE if is_for_write else None
     return await replies.document(request, found, cache_control=cache_control)
@@ -32,8 +32,8 @@ async def get_manifest(request: web.Request) -> web.StreamResponse:
     """`GET /{package}/{version}`: one version's manifest, by version or dist-tag."""
     exchange = request[EXCHANGE]
     target = expect(exchange, Manifest)
-    found = await request.app[PACKUMENTS].manifest(
-        target.name, target.spec, exchange.address.base_url, exchange.id
+    found = await request.app[READING].manifest(
+        exchange.caller, target.name, target.spec, exchange.address.base_url, exchange.id
     )
     return await replies.document(request, found)
 
@@ -41,5 +41,6 @@ async def get_manifest(request: web.Request) -> web.StreamResponse:
 async def get_dist_tags(request: web.Request) -> web.StreamResponse:
     """`GET /-/package/{package}/dist-tags`: `{tag: version}`; npm reads it before it writes."""
     name = names.parse(request.match_info["package"])
-    found = await request.app[PACKUMENTS].dist_tags(name, request[EXCHANGE].id)
+    exchange = request[EXCHANGE]
+    found = await request.app[READING].dist_tags(exchange.caller, name, exchange.id)
     return await replies.document(request, found, cache_control=replies.NO_STORE)

@@ -9,7 +9,7 @@ from aiohttp import web
 from proxy import errors
 from proxy.npm import names
 from proxy.web import replies
-from proxy.web.keys import EXCHANGE, RELAY
+from proxy.web.keys import EXCHANGE, READING, RELAY
 
 _HOURLY = "public, max-age=3600"
 
@@ -25,7 +25,10 @@ async def get_attestations(request: web.Request) -> web.StreamResponse:
     name, _, version = request.match_info["package"].rpartition("@")
     if not name or not version:
         raise errors.NotFound(reason="attestations are asked for by name@version")
-    found = await request.app[RELAY].attestations(names.parse(name), version, request[EXCHANGE].id)
+    exchange = request[EXCHANGE]
+    found = await request.app[READING].attestations(
+        exchange.caller, names.parse(name), version, exchange.id
+    )
     return await replies.document(request, found, cache_control=_HOURLY)
 
 

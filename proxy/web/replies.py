@@ -38,6 +38,7 @@ _ALWAYS = CIMultiDict({hdrs.SERVER: SERVER, istr("X-Content-Type-Options"): "nos
 _CACHE_STATUS = istr("Cache-Status")
 NO_STORE = "no-store"
 _IMMUTABLE = "public, max-age=31536000, immutable"
+_PRIVATE_IMMUTABLE = "private, max-age=31536000, immutable"
 _REVALIDATED = "public, max-age=0"
 _PRIVATE = "private, no-cache"
 _VARY = "Accept, Accept-Encoding"
@@ -50,18 +51,21 @@ _SMALL_BYTES = bodies.PIECE_BYTES
 STATUSES: Mapping[type, int] = MappingProxyType(
     {
         errors.InvalidRequest: 400,
+        errors.Unprocessable: 422,
         errors.Unauthenticated: 401,
         errors.Forbidden: 403,
         errors.NotFound: 404,
         errors.MethodNotAllowed: 405,
         errors.Conflict: 409,
         errors.TooLarge: 413,
+        errors.TooManyRequests: 429,
         errors.UplinkBroken: 502,
         errors.UplinkUnreachable: 502,
         errors.UplinkAway: 503,
         errors.UplinkTimeout: 504,
         errors.UplinkError: 502,
         errors.StorageAway: 503,
+        errors.StorageFull: 507,
         errors.StorageCorrupt: 500,
         errors.ConfigError: 500,
         errors.RegistryError: 500,
@@ -72,7 +76,12 @@ STATUSES: Mapping[type, int] = MappingProxyType(
 _TOLD_IN_PHRASE = frozenset({403, 502, 503, 504})
 # What went wrong on our side is for the log; the caller gets the id to ask about.
 _OURS = (errors.StorageAway, errors.StorageCorrupt, errors.ConfigError)
-_OUR_WORDS = {503: "storage is not available at the moment", 500: "something went wrong here"}
+_RETRIED = frozenset({429, 502, 503, 504, 507})
+_OUR_WORDS = {
+    507: "there is no room left on the disk here",
+    503: "storage is not available at the moment",
+    500: "something went wrong here",
+}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9@/._~!'()*-]")
 _RETRY_SECONDS = 5
 _LONGEST_RETRY_SECONDS = 60
@@ -215,13 +224,16 @@ def _more_headers(
     if isinstance(raised, errors.MethodNotAllowed):
         yield hdrs.ALLOW, str(raised.facts["allowed"])
     if isinstance(raised, errors.Unauthenticated):
-        yield hdrs.WWW_AUTHENTICATE, "Bearer"
-    if status in {502, 503, 504}:
+        needs_otp = isinstance(raised, errors.OneTimePasswordRequired)
+        yield hdrs.WWW_AUTHENTICATE, "OTP" if needs_otp else "Bearer"
+    if status in _RETRIED:
         yield hdrs.RETRY_AFTER, str(_retry_seconds(raised))
 
 
 def _retry_seconds(raised: Exception) -> int:
-    known = raised.retry_after if isinstance(raised, errors.UplinkError) else None
+    known = None
+    if isinstance(raised, errors.UplinkError | errors.TooManyRequests):
+        known = raised.retry_after
     if known is None:
         return _RETRY_SECONDS
     return max(1, min(_LONGEST_RETRY_SECONDS, math.ceil(known.total_seconds())))
@@ -245,7 +257,7 @@ def _document_headers(found: Document) -> CIMultiDict[str]:
 def _tarball_headers(found: Tarball) -> CIMultiDict[str]:
     headers = CIMultiDict(_ALWAYS)
     headers[hdrs.ACCEPT_RANGES] = "bytes"
-    headers[hdrs.CACHE_CONTROL] = _IMMUTABLE
+    headers[hdrs.CACHE_CONTROL] = _PRIVATE_IMMUTABLE if found.is_private else _IMMUTABLE
     headers[_CACHE_STATUS] = cache_status(found.freshness)
     if found.etag is not None:
         headers[hdrs.ETAG] = found.etag

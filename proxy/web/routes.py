@@ -25,28 +25,33 @@ from proxy import errors
 from proxy.web import audits, ops, packuments, relay, search, tarballs
 from proxy.web.addresses import Addresses
 from proxy.web.keys import EXCHANGE, Exchange
-from proxy.web.middleware import WRITES, Handler
-from proxy.web.targets import Api, Manifest, Packument, Root, TarballFile, Target, Unknown, parse
-
-
-class PublishingNotEnabled(errors.MethodNotAllowed):
-    """A write to a package, which no part of this version takes. Facts: method, allowed."""
-
-    template = "{method} is not possible here: publishing is not enabled in this version"
+from proxy.web.middleware import Handler
+from proxy.web.targets import (
+    Api,
+    Manifest,
+    Packument,
+    Revision,
+    Root,
+    TarballFile,
+    TarballRevision,
+    Target,
+    Unknown,
+    parse,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the API."""
+    """One line of the API.
+
+    One that `is_patient` takes as long as its body does, in or out; every other ends by the
+    deadline of a handler.
+    """
 
     method: str
     path: str
     handler: Handler
-
-
-async def refuse_publishing(request: web.Request) -> NoReturn:
-    """Say that packages cannot be written to."""
-    raise PublishingNotEnabled(method=request.method, allowed="GET, HEAD")
+    is_patient: bool = False
 
 
 async def refuse_method(request: web.Request) -> NoReturn:
@@ -69,17 +74,15 @@ _KINDS: Mapping[str, type[Target]] = {
     "/{package}": Packument,
     "/{package}/{version}": Manifest,
     "/{package}/-/{file}": TarballFile,
+    "/{package}/-rev/{revision}": Revision,
+    "/{package}/-/{file}/-rev/{revision}": TarballRevision,
 }
 
 TABLE = (
     Row("GET", "/{package}", packuments.get_packument),
-    Row("GET", "/{package}/-/{file}", tarballs.get_tarball),
+    Row("GET", "/{package}/-/{file}", tarballs.get_tarball, is_patient=True),
     Row("GET", "/{package}/{version}", packuments.get_manifest),
     Row("GET", "/-/package/{package}/dist-tags", packuments.get_dist_tags),
-    Row("PUT", "/-/package/{package}/dist-tags", refuse_publishing),
-    Row("POST", "/-/package/{package}/dist-tags", refuse_publishing),
-    Row("PUT", "/-/package/{package}/dist-tags/{tag}", refuse_publishing),
-    Row("DELETE", "/-/package/{package}/dist-tags/{tag}", refuse_publishing),
     Row("POST", "/-/npm/v1/security/advisories/bulk", audits.post_bulk),
     Row("POST", "/-/npm/v1/security/audits/quick", audits.post_tree),
     Row("POST", "/-/npm/v1/security/audits", audits.post_tree),
@@ -103,6 +106,7 @@ class Match:
     handler: Handler
     path: str
     words: Mapping[str, str]
+    is_patient: bool = False
 
 
 class Table:
@@ -119,19 +123,19 @@ class Table:
         if isinstance(target, Api):
             return self._find_api(method, target.pieces)
         if isinstance(target, Unknown):
-            return _NOTHING if method not in WRITES else _REFUSED
+            return _NOTHING
         rows = self._by_kind.get(type(target), {})
         match = rows.get("GET" if method == "HEAD" else method)
         if match is not None:
             return match
-        if method in WRITES and not isinstance(target, Root):
-            return _REFUSED
-        return _not_allowed(rows)
+        return _not_allowed(rows) if rows else _NOTHING
 
     def _add(self, row: Row) -> None:
         kind = _KINDS.get(row.path)
         if kind is not None:
-            self._by_kind.setdefault(kind, {})[row.method] = Match(row.handler, row.path, {})
+            self._by_kind.setdefault(kind, {})[row.method] = Match(
+                row.handler, row.path, {}, row.is_patient
+            )
             return
         pattern = tuple(row.path[1:].split("/"))
         candidates = self._by_pieces.setdefault(_bucket(pattern), [])
@@ -147,7 +151,11 @@ class Table:
             if words is None:
                 continue
             row = rows.get("GET" if method == "HEAD" else method)
-            return _not_allowed(rows) if row is None else Match(row.handler, row.path, words)
+            return (
+                _not_allowed(rows)
+                if row is None
+                else Match(row.handler, row.path, words, row.is_patient)
+            )
         return _NOTHING
 
 
@@ -177,6 +185,7 @@ class _Everything(web.AbstractResource):
             target=target,
             address=address,
             route=match.path,
+            is_patient=match.is_patient,
         )
         return UrlMappingMatchInfo(dict(match.words), self._route(match.handler)), set()
 
@@ -211,7 +220,6 @@ class _Everything(web.AbstractResource):
 
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_REFUSED = Match(refuse_publishing, "(write)", {})
 _NOTHING = Match(refuse_target, "(nothing)", {})
 
 

@@ -30,6 +30,7 @@ _LONGEST_FILE = 600
 # Beside /-/: paths of the download-count service, which cannot be packages (more pieces than one
 # has).
 _COUNTS = frozenset({"point", "range"})
+_REVISION = "-rev"
 _RESERVED = frozenset({"favicon.ico", "robots.txt"})
 
 
@@ -69,6 +70,23 @@ class TarballFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A package at a revision somebody has read, to be written to (`/-rev/{revision}`)."""
+
+    name: PackageName
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class TarballRevision:
+    """A tarball of a package at a revision somebody has read, to be removed."""
+
+    name: PackageName
+    file: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Nothing. `name` is set if the reason is that no package can be called so."""
 
@@ -76,7 +94,7 @@ class Unknown:
     name: str | None = None
 
 
-Target = Root | Api | Packument | Manifest | TarballFile | Unknown
+Target = Root | Api | Packument | Manifest | TarballFile | Revision | TarballRevision | Unknown
 
 _NOTHING_HERE = Unknown("there is nothing at this address")
 
@@ -165,9 +183,26 @@ def _of_package(name: PackageName, rest: tuple[str, ...]) -> Target:
         return Packument(name)
     if len(rest) == 1:
         return _manifest(name, rest[0])
+    if rest[0] == _REVISION:
+        return _revised(Packument(name), rest[1:])
+    if rest[0] in {"-", "download"} and _REVISION in rest:
+        at = rest.index(_REVISION)
+        return _revised(_tarball(name, "/".join(rest[1:at])), rest[at + 1 :])
     if rest[0] in {"-", "download"}:
         return _tarball(name, "/".join(rest[1:]))
     return _NOTHING_HERE
+
+
+def _revised(of: Target, rest: tuple[str, ...]) -> Target:
+    """What is written to at a revision. npm and pnpm paste it in as they have read it."""
+    if len(rest) != 1 or len(rest[0]) > _LONGEST_SPEC:
+        return _NOTHING_HERE
+    match of:
+        case Packument(name):
+            return Revision(name, rest[0])
+        case TarballFile(name, file):
+            return TarballRevision(name, file, rest[0])
+    return of
 
 
 def _manifest(name: PackageName, spec: str) -> Target:

@@ -171,6 +171,7 @@ async def test_unpublished_package_is_a_tombstone(hosted: HostedIndex, is_whole:
     assert await hosted.package("@acme/ui") is None
     assert await hosted.revision_of("@acme/ui") is None
     assert (await hosted.owns("@acme/ui"), await hosted.is_tombstoned("@acme/ui")) == (True, True)
+    assert list(await hosted.owned()) == ["@acme/ui"]
     restricted = (Access.RESTRICTED, ("ann",), NOON + MINUTE)
     assert await hosted.head("@acme/ui") == HostedHead("@acme/ui", revision, *restricted)
     assert (await hosted.names(), await hosted.search_rows()) == ([], [])

@@ -165,6 +165,10 @@ class MemoryHosted:
         self.store.alive()
         return name in self._packages
 
+    async def owned(self) -> Sequence[str]:
+        self.store.alive()
+        return list(self._packages)
+
     async def is_tombstoned(self, name: str) -> bool:
         return await self.owns(name) and self._live(name) is None
 

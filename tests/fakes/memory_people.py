@@ -130,6 +130,9 @@ class MemoryPeople:
             org: role for (org, who), role in sorted(self._members.items(), key=_key) if who == user
         }
 
+    async def teams_of(self, user: str) -> Sequence[tuple[str, str]]:
+        return sorted((org, team) for org, team, who in self._team_members if who == user)
+
     async def set_team(self, team: TeamRecord, deed: Deed) -> None:
         self._told(Action.TEAM, f"{team.org}:{team.team}", deed, description=team.description)
         self._teams[team.org, team.team] = team

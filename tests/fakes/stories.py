@@ -16,6 +16,7 @@ from proxy.npm import encoding, render
 from proxy.npm.forms import CONTENT_TYPES, JSON_TYPE, Form
 from proxy.npm.names import PackageName
 from proxy.registry.answers import CacheState, Document, Freshness
+from proxy.registry.callers import Caller
 from proxy.web import keys, middleware, ops, routes
 from proxy.web.access_log import AccessLog
 from proxy.web.addresses import Addresses
@@ -37,6 +38,7 @@ class Bytes:
     fail_at: int | None = None
     wait: float = 0
     closed: int = 0
+    is_private: bool = False
     largest_read: int = 0
     announced_bytes: int | None = None
 
@@ -77,7 +79,7 @@ class Stories:
             raise self.failure
 
     async def document(
-        self, name: PackageName, form: Form, base_url: str, request_id: str
+        self, caller: Caller, name: PackageName, form: Form, base_url: str, request_id: str
     ) -> Document:
         await self._called("document", name.full, form, base_url, request_id)
         body = self._found(name).replace(b"{base_url}", base_url.encode())
@@ -97,22 +99,25 @@ class Stories:
         )
 
     async def manifest(
-        self, name: PackageName, spec: str, base_url: str, request_id: str
+        self, caller: Caller, name: PackageName, spec: str, base_url: str, request_id: str
     ) -> Document:
         await self._called("manifest", name.full, spec, base_url, request_id)
         return self._plain(self._found(name).replace(b"{base_url}", base_url.encode()))
 
-    async def dist_tags(self, name: PackageName, request_id: str) -> Document:
+    async def dist_tags(self, caller: Caller, name: PackageName, request_id: str) -> Document:
         await self._called("dist_tags", name.full, request_id)
         self._found(name)
         return self._plain(b'{"latest":"1.0.0"}')
 
-    async def open(self, name: PackageName, file: str, request_id: str) -> Bytes:
+    async def tarball(self, caller: Caller, name: PackageName, file: str, request_id: str) -> Bytes:
         await self._called("open", name.full, file, request_id)
         found = self.tarballs.get(file)
         if found is None:
             raise errors.TarballNotFound(name=name.full, file=file)
         return found
+
+    async def resolve(self, authorization: str | None, client_ip: str, otp: str | None) -> Caller:
+        return Caller(client_ip=client_ip)
 
     async def bulk(self, body: bytes, request_id: str) -> bytes:
         await self._called("bulk", body, request_id)
@@ -126,7 +131,9 @@ class Stories:
         await self._called("keys", request_id)
         return self._plain(b'{"keys":[]}')
 
-    async def attestations(self, name: PackageName, version: str, request_id: str) -> Document:
+    async def attestations(
+        self, caller: Caller, name: PackageName, version: str, request_id: str
+    ) -> Document:
         await self._called("attestations", name.full, version, request_id)
         return self._plain(b'{"attestations":[]}')
 
@@ -173,7 +180,7 @@ async def serve(
         log=log, metrics=metrics, drain=drain or keys.Drain(), deadline=deadline
     )
     app = web.Application(middlewares=[guard])
-    for key in (keys.PACKUMENTS, keys.TARBALLS, keys.AUDITS, keys.RELAY):
+    for key in (keys.CALLERS, keys.READING, keys.AUDITS, keys.RELAY):
         app[key] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)

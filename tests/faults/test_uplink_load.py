@@ -170,6 +170,10 @@ async def test_row_42_nobody_pays_for_a_silent_uplink(
 async def _all_wait(registry: Registry) -> bool:
     """Whether all clients have come as far as to wait for the flight."""
     assert registry.app is not None
-    flight = registry.app[keys.PACKUMENTS]._routing.mirrors["npm"]._flights.get(("ui", Form.FULL))
+    flight = (
+        registry.app[keys.READING]
+        ._packuments._routing.mirrors["npm"]
+        ._flights.get(("ui", Form.FULL))
+    )
     # Each waiter has a callback at the flight, and Flights has one.
     return flight is not None and len(flight._callbacks or ()) == CLIENTS + 1

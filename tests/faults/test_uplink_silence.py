@@ -59,7 +59,7 @@ async def test_row_05_slow_headers_tarball_cold(registry: Registry, uplink: Fake
 async def test_row_06_slow_body_tarball_cold(registry: Registry, uplink: FakeUplink) -> None:
     """Nobody waits longer for the first byte than our patience, though the download goes on."""
     assert registry.app is not None
-    registry.app[keys.TARBALLS]._patience = timedelta(seconds=0.1)
+    registry.app[keys.READING]._tarballs._patience = timedelta(seconds=0.1)
     data = expect.publish(uplink)
     uplink.script(expect.TARBALL, faults.drip(seconds=0.01, size=2000))
 

@@ -67,15 +67,6 @@ async def test_03_front_proxy_that_decodes(registry: Registry, uplink: FakeUplin
     assert tags.json() == {"latest": "1.0.0"}
 
 
-@pytest.mark.parametrize("path", ["/@s/n", "/@s%2fn"])
-async def test_03_writes_are_recognised_in_both_forms(registry: Registry, path: str) -> None:
-    """A publish to either form is told that it is not possible, in words npm prints."""
-    reply = await registry.ask("PUT", path, {"content-type": "application/json"}, b"{}")
-
-    assert reply.status == 405
-    assert "publishing" in reply.json()["error"]
-
-
 @pytest.mark.parametrize(
     "path", ["/@s%252fn", "/@s%252Fn", "/%2540s%252fn", "/@s%252fn/-/n-1.0.0.tgz", "/n/%2531"]
 )

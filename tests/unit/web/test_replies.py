@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy import errors
 from proxy.registry.answers import CacheState, Freshness
-from proxy.web import replies, routes
+from proxy.web import replies
 
 EXAMPLES: list[tuple[errors.RegistryError, int]] = [
     (errors.InvalidRequest(reason="no"), 400),
@@ -35,11 +35,14 @@ EXAMPLES: list[tuple[errors.RegistryError, int]] = [
     (errors.UplinkAway(uplink="main", reason="too many requests"), 503),
     (errors.UplinkTimeout(uplink="main", reason="slow"), 504),
     (errors.StorageAway(reason="/secret/path: EIO"), 503),
-    (errors.StorageFull(reason="/secret/path: full"), 503),
+    (errors.StorageFull(reason="/secret/path: full"), 507),
     (errors.StorageCorrupt(reason="/secret/path: odd"), 500),
     (errors.ConfigError(problems=["/secret/path"]), 500),
     (errors.RegistryError(), 500),
-    (routes.PublishingNotEnabled(method="PUT", allowed="GET, HEAD"), 405),
+    (errors.OneTimePasswordRequired(), 401),
+    (errors.NotHosted(name="n", origin="npm"), 403),
+    (errors.Unprocessable(field="bin", reason="differs"), 422),
+    (errors.TooManyRequests(reason="slower", retry_after=timedelta(seconds=9)), 429),
 ]
 
 
@@ -82,7 +85,7 @@ def test_a_retry_is_asked_for_when_it_may_help(raised: errors.RegistryError, sta
     """Retry-After stands on 502, 503 and 504, and nowhere else."""
     reply = replies.error(raised, request_id="id-1")
 
-    assert ("Retry-After" in reply.headers) is (status in {502, 503, 504})
+    assert ("Retry-After" in reply.headers) is (status in {502, 503, 504, 507, 429})
 
 
 @pytest.mark.parametrize(
@@ -110,13 +113,27 @@ def test_our_own_faults_show_nothing_of_this_machine(raised: errors.RegistryErro
 
 def test_a_refused_write_is_told_as_a_failure() -> None:
     """Writes are answered with "success": false, as publishing clients expect it."""
-    raised = routes.PublishingNotEnabled(method="PUT", allowed="GET, HEAD")
+    raised = errors.NotHosted(name="lodash", origin="npm")
 
     reply = replies.error(raised, request_id="x", is_write=True)
 
     assert _body(reply)["success"] is False
-    assert "publishing is not enabled" in str(_body(reply)["error"])
-    assert reply.headers["Allow"] == "GET, HEAD"
+    assert "lodash comes from the uplink npm" in str(_body(reply)["error"])
+
+
+def test_a_second_factor_is_asked_for_by_a_header() -> None:
+    """npm, pnpm and yarn ask for a one-time password when the challenge says OTP."""
+    reply = replies.error(errors.OneTimePasswordRequired(), request_id="x", is_write=True)
+
+    assert reply.headers["WWW-Authenticate"] == "OTP"
+    assert "one-time pass" in str(_body(reply)["error"])
+
+
+def test_who_fails_too_often_is_told_how_long_to_wait() -> None:
+    """Limits say when to come back."""
+    raised = errors.TooManyRequests(reason="slower", retry_after=timedelta(seconds=9))
+
+    assert replies.error(raised, request_id="x").headers["Retry-After"] == "9"
 
 
 def test_a_policy_is_told_in_the_reason_phrase() -> None:

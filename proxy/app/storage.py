@@ -1,0 +1,106 @@
+"""Where things are kept, by the layout of the data folder.
+
+What is mirrored may be thrown away and fetched again; what is hosted (`hosted.sqlite` and the
+folder `hosted`) is never evicted, and is what a backup is made of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proxy.config.settings import Config
+from proxy.registry.upkeep import Bounds, Upkeep
+from proxy.storage.cache import Cache
+from proxy.storage.database import Database
+from proxy.storage.files import FileBlobs
+from proxy.storage.hosted import SqliteHosted, open_database
+from proxy.storage.leases import FileLeases
+from proxy.storage.people import SqlitePeople
+from proxy.storage.press import Press
+from proxy.storage.sqlite import SqliteIndex
+
+_INDEX = "index.sqlite"
+_HOSTED = "hosted.sqlite"
+
+
+def utcnow() -> datetime:
+    """The clock of the product."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where things are kept, by the layout of the data folder."""
+
+    index: SqliteIndex
+    blobs: FileBlobs
+    cache: Cache
+    leases: FileLeases
+    press: Press
+    upkeep: Upkeep
+    database: Database
+    hosted: SqliteHosted
+    people: SqlitePeople
+    hosted_blobs: FileBlobs
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        *,
+        clock: Callable[[], datetime] = utcnow,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Storage:
+        """The storage of this configuration, not open yet."""
+        folder = config.storage.path
+        index = SqliteIndex(folder / _INDEX, clock=clock)
+        blobs = FileBlobs(folder)
+        leases = FileLeases(folder / "leases.lock")
+        cache = Cache(folder / "cache", size_limit_bytes=config.cache.rendered_size_bytes)
+        database = open_database(folder / _HOSTED, clock=clock)
+        return cls(
+            index=index,
+            blobs=blobs,
+            cache=cache,
+            leases=leases,
+            press=Press(blobs=blobs),
+            upkeep=Upkeep(
+                index=index,
+                blobs=blobs,
+                cache=cache,
+                leases=leases,
+                bounds=Bounds(
+                    max_bytes=config.cache.max_size_bytes,
+                    min_free_bytes=config.cache.min_free_bytes,
+                ),
+                clock=clock,
+                monotonic=monotonic,
+            ),
+            database=database,
+            hosted=SqliteHosted(database),
+            people=SqlitePeople(database),
+            hosted_blobs=FileBlobs(folder / "hosted"),
+        )
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether `folder` is a data folder."""
+        return (folder / _INDEX).exists()
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open everything; the stack closes it in reverse."""
+        for part in (
+            self.blobs,
+            self.index,
+            self.leases,
+            self.cache,
+            self.press,
+            self.database,
+            self.hosted_blobs,
+        ):
+            await stack.enter_async_context(part)

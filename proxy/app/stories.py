@@ -1,0 +1,252 @@
+"""What the registry does, told by parts that share one storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.app.storage import Storage
+from proxy.config.settings import Config
+from proxy.config.settings import Uplink as UplinkConfig
+from proxy.npm.policy import Rules
+from proxy.registry.answers import Document
+from proxy.registry.audits import Audits
+from proxy.registry.bases import Bases
+from proxy.registry.callers import Callers
+from proxy.registry.downloads import Downloads
+from proxy.registry.hot import Hot
+from proxy.registry.limits import Limits, PasswordCheck
+from proxy.registry.mirror import Ages, Mirror
+from proxy.registry.packuments import Finished, Packuments
+from proxy.registry.permissions import Permissions
+from proxy.registry.published import Published
+from proxy.registry.reading import Reading
+from proxy.registry.relay import Relay
+from proxy.registry.routing import Routing
+from proxy.registry.second_factor import SecondFactor
+from proxy.registry.tarballs import Held, Tarballs
+from proxy.storage.passwords import Passwords
+from proxy.upstream.base import Uplink
+from proxy.upstream.client import HttpUplink, UplinkSettings
+from proxy.upstream.offline import OfflineUplink
+from proxy.web.metrics import Metrics
+
+# A tarball up to this size is kept in memory: half of npm's are smaller than 20 KiB.
+_SMALL_TARBALL_BYTES = 128 * 1024
+# Of the memory for replies three quarters are for what is mirrored, half packuments and half
+# tarballs, the rest for what is hosted; no single one takes more than a sixteenth of its share.
+_LARGEST_SHARE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RulesInForce:
+    """Puts other rules in force, and forgets the replies that were finished under the old ones."""
+
+    routing: Routing
+    finished: Sequence[Hot[Any]]
+
+    def replace(self, rules: Rules) -> None:
+        """From the next question on, nothing is sent of a name that lives elsewhere now."""
+        self.routing.replace(rules)
+        for hot in self.finished:
+            hot.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Mirroring:
+    """What is copied from uplinks."""
+
+    mirrors: Mapping[str, Mirror]
+    routing: Routing
+    rules: RulesInForce
+    packuments: Packuments
+    tarballs: Tarballs
+    downloads: Downloads
+    relay: Relay
+    audits: Audits
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        storage: Storage,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> Mirroring:
+        """The stories of this configuration; nothing is asked or opened yet."""
+        mirrors = {
+            each.name: Mirror(
+                uplink=_uplink(each, config, metrics, clock=clock, monotonic=monotonic),
+                index=storage.index,
+                press=storage.press,
+                leases=storage.leases,
+                ages=_ages(config, each),
+                clock=clock,
+                monotonic=monotonic,
+            )
+            for each in config.uplinks
+        }
+        routing = Routing(rules=config.rules, mirrors=mirrors, published=storage.hosted)
+        share_bytes = config.cache.memory_bytes * 3 // 8
+        kept_packuments = Hot[Finished](
+            log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
+        )
+        kept_tarballs = Hot[Held](
+            log=storage.index, limit_bytes=share_bytes, largest_bytes=_SMALL_TARBALL_BYTES
+        )
+        downloads = Downloads(
+            index=storage.index, blobs=storage.blobs, leases=storage.leases, clock=clock
+        )
+        return cls(
+            mirrors=mirrors,
+            routing=routing,
+            rules=RulesInForce(routing, (kept_packuments, kept_tarballs)),
+            packuments=Packuments(
+                routing=routing,
+                press=storage.press,
+                cache=storage.cache,
+                hot=kept_packuments,
+                bases=Bases(monotonic=monotonic),
+                clock=clock,
+            ),
+            tarballs=Tarballs(
+                routing=routing,
+                index=storage.index,
+                blobs=storage.blobs,
+                press=storage.press,
+                downloads=downloads,
+                hot=kept_tarballs,
+                upkeep=storage.upkeep,
+                small_bytes=min(_SMALL_TARBALL_BYTES, share_bytes),
+                clock=clock,
+            ),
+            downloads=downloads,
+            relay=Relay(routing=routing, monotonic=monotonic),
+            audits=Audits(routing=routing),
+        )
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the uplinks; the stack ends what is under way, then closes them."""
+        for mirror in self.mirrors.values():
+            await stack.enter_async_context(mirror.uplink)
+        for close in (self.packuments.close, self.relay.close, self.downloads.close):
+            stack.push_async_callback(close)
+        for mirror in self.mirrors.values():
+            stack.push_async_callback(mirror.close)
+
+    def states(self) -> dict[str, str]:
+        """What the breaker of each uplink says."""
+        return {name: mirror.uplink.state for name, mirror in self.mirrors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """What lives here: packages, people, and who may do what."""
+
+    callers: Callers
+    permissions: Permissions
+    reading: Reading
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        storage: Storage,
+        mirroring: Mirroring,
+        *,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> Hosting:
+        """The stories of hosted packages; nothing is opened yet."""
+        share_bytes = config.cache.memory_bytes // 4
+        permissions = Permissions(
+            routing=mirroring.routing,
+            hosted=storage.hosted,
+            people=storage.people,
+            second_factor=SecondFactor(people=storage.people, clock=clock),
+        )
+        published = Published(
+            hosted=storage.hosted,
+            people=storage.people,
+            blobs=storage.hosted_blobs,
+            hot=Hot[Document](
+                log=storage.hosted,
+                limit_bytes=share_bytes,
+                largest_bytes=share_bytes // _LARGEST_SHARE,
+            ),
+            bases=Bases(monotonic=monotonic),
+        )
+        return cls(
+            callers=Callers(
+                people=storage.people,
+                passwords=PasswordCheck(
+                    people=storage.people,
+                    passwords=Passwords(),
+                    limits=Limits(people=storage.people, clock=clock),
+                ),
+                admins=config.auth.admins,
+                clock=clock,
+            ),
+            permissions=permissions,
+            reading=Reading(
+                permissions=permissions,
+                packuments=mirroring.packuments,
+                tarballs=mirroring.tarballs,
+                relay=mirroring.relay,
+                published=published,
+            ),
+        )
+
+
+def _uplink(
+    settings: UplinkConfig,
+    config: Config,
+    metrics: Metrics,
+    *,
+    clock: Callable[[], datetime],
+    monotonic: Callable[[], float],
+) -> Uplink:
+    if config.server.offline:
+        return OfflineUplink(settings.name)
+    basic = (settings.username, settings.password or "") if settings.username else None
+    return HttpUplink(
+        UplinkSettings(
+            name=settings.name,
+            url=settings.url,
+            token=settings.token,
+            basic=basic,
+            headers=settings.headers,
+            ca_file=settings.ca_file,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
+            proxy=settings.proxy,
+            timeout=settings.timeout,
+            connect_timeout=settings.connect_timeout,
+            deadline=settings.deadline,
+            retries=settings.retries,
+            concurrency=settings.concurrency,
+            origins=settings.origins,
+            max_packument_bytes=settings.max_packument_bytes,
+        ),
+        clock=monotonic,
+        now=clock,
+        on_request=lambda uplink, kind, outcome, seconds, _: metrics.upstream(
+            uplink, kind, outcome, seconds
+        ),
+    )
+
+
+def _ages(config: Config, uplink: UplinkConfig) -> Ages:
+    cache = config.cache
+    return Ages(
+        max_age=cache.max_age if uplink.max_age is None else uplink.max_age,
+        negative_age=cache.negative_age,
+        soft_deadline=cache.soft_deadline,
+        deadline=uplink.deadline + timedelta(seconds=1),
+        stale_if_error=cache.stale_if_error,
+    )

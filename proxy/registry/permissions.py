@@ -1,0 +1,150 @@
+"""Who may do what: the one place that says so, for every story.
+
+A caller may do something with a name if all of these say so, in this order:
+
+1. the name lives here (a write; a read goes to wherever it lives);
+2. the rule's list for the action names the caller (`read` for every action: who may not read a
+   package is told that it does not exist);
+3. the token, if they came with one, is not restricted to other packages, or to reading;
+4. the package, if it exists: a restricted one is read by its owners and collaborators, and any is
+   written to by its owners and by collaborators with the permission to write;
+5. for a write: the second factor, where the account asks for one.
+
+Administrators pass 2 and 4. Reading what comes from an uplink asks only for 2.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy import errors
+from proxy.npm.names import PackageName
+from proxy.npm.policy import EVERYBODY, Action, Origin, covers_caller
+from proxy.registry.callers import Caller
+from proxy.registry.routing import Guard, Routing
+from proxy.storage.hosting import Access, HostedHead, HostedIndex
+from proxy.storage.identity import People, Permission, TokenRecord
+
+
+class SecondFactor(Protocol):
+    """Checks the one-time password a caller sent."""
+
+    async def require(self, caller: Caller) -> None:
+        """Raises OneTimePasswordRequired, or TooManyRequests, unless the caller's is good."""
+
+
+class Permissions:
+    """Judges callers by the rules in force and by what is kept of packages."""
+
+    def __init__(
+        self,
+        *,
+        routing: Routing,
+        hosted: HostedIndex,
+        people: People,
+        second_factor: SecondFactor,
+    ) -> None:
+        self._routing = routing
+        self._hosted = hosted
+        self._people = people
+        self._second_factor = second_factor
+
+    async def require_read(self, caller: Caller, name: PackageName) -> Origin:
+        """Where `name` lives, for a caller who may read it. Raises PackageNotFound for others."""
+        guard = await self._routing.guard()
+        origin = guard.origin_of(name.full)
+        if not origin.takes_versions:
+            listed = guard.rule_of(name.full).listed(Action.READ)
+            if EVERYBODY not in listed:
+                self._require_known(caller)
+            if not (caller.is_admin or covers_caller(listed, caller.user, caller.groups)):
+                raise errors.PackageNotFound(name=name.full)
+            return origin
+        if not await self._may_read(guard, caller, name.full):
+            raise errors.PackageNotFound(name=name.full)
+        return origin
+
+    async def may_read(self, caller: Caller, name: str) -> bool:
+        """Whether a package that lives here may be shown to the caller."""
+        return await self._may_read(await self._routing.guard(), caller, name)
+
+    async def require(self, caller: Caller, action: Action, name: PackageName) -> str:
+        """The caller's name, if they may write to `name`.
+
+        Raises Unauthenticated, NotHosted, PackageNotFound (they may not even read it), Forbidden,
+        OneTimePasswordRequired.
+        """
+        user = caller.require()
+        guard = await self._routing.guard()
+        origin = guard.origin_of(name.full)
+        if not origin.takes_versions:
+            await self.require_read(caller, name)
+            raise errors.NotHosted(name=name.full, origin=str(origin))
+        if not await self._may_read(guard, caller, name.full):
+            raise errors.PackageNotFound(name=name.full)
+        listed = guard.rule_of(name.full).listed(action)
+        if not (caller.is_admin or covers_caller(listed, user, caller.groups)):
+            raise errors.Forbidden(reason=f"{user} may not {action.value} {name.full} (rules)")
+        self._require_token(caller.token, name.full)
+        head = await self._hosted.head(name.full)
+        if not await self._may_write(caller, user, head):
+            raise errors.Forbidden(reason=f"{user} is no owner of {name.full}")
+        if caller.needs_otp:
+            await self._second_factor.require(caller)
+        return user
+
+    async def require_second_factor(self, caller: Caller) -> str:
+        """The caller's name, for a write that is about no package (teams, organisations).
+
+        Raises Unauthenticated, Forbidden (a token to read with), OneTimePasswordRequired.
+        """
+        user = caller.require()
+        if caller.token is not None and caller.token.is_readonly:
+            raise errors.Forbidden(reason="this token is for reading only")
+        if caller.needs_otp:
+            await self._second_factor.require(caller)
+        return user
+
+    async def _may_read(self, guard: Guard, caller: Caller, name: str) -> bool:
+        listed = guard.rule_of(name).listed(Action.READ)
+        if EVERYBODY not in listed:
+            self._require_known(caller)
+        if not (caller.is_admin or covers_caller(listed, caller.user, caller.groups)):
+            return False
+        if caller.token is not None and not _reaches(caller.token, name):
+            return False
+        head = await self._hosted.head(name)
+        if head is None or head.access is Access.PUBLIC or caller.is_admin:
+            return True
+        self._require_known(caller)
+        if caller.user is None:
+            return False
+        if caller.user in head.owners:
+            return True
+        return await self._people.permission_of(caller.user, name) is not None
+
+    @staticmethod
+    def _require_known(caller: Caller) -> None:
+        # Whom we could not look up is not told that there is nothing: that would be believed.
+        if caller.fault is not None:
+            raise caller.fault
+
+    @staticmethod
+    def _require_token(token: TokenRecord | None, name: str) -> None:
+        if token is not None and token.is_readonly:
+            raise errors.Forbidden(reason="this token is for reading only")
+        if token is not None and not _reaches(token, name):
+            raise errors.Forbidden(reason=f"this token is not for {name}")
+
+    async def _may_write(self, caller: Caller, user: str, head: HostedHead | None) -> bool:
+        if head is None or caller.is_admin or user in head.owners:
+            return True
+        return await self._people.permission_of(user, head.name) is Permission.WRITE
+
+
+def _reaches(token: TokenRecord, name: str) -> bool:
+    """Whether the token's own list of packages and scopes, if it has one, names `name`."""
+    if not token.packages and not token.scopes:
+        return True
+    scope = name.partition("/")[0] if name.startswith("@") else None
+    return name in token.packages or scope in token.scopes

@@ -1,0 +1,84 @@
+"""Reading a package: who may, where it lives, and who tells of it.
+
+Every read of a package goes through here, so that what may not be read is the same 404 as what does
+not exist, whichever address it was asked at.
+"""
+
+from __future__ import annotations
+
+from proxy import errors
+from proxy.npm.forms import Form
+from proxy.npm.names import PackageName
+from proxy.registry.answers import Document, Tarball
+from proxy.registry.callers import Caller
+from proxy.registry.packuments import Packuments
+from proxy.registry.permissions import Permissions
+from proxy.registry.published import Published
+from proxy.registry.relay import Relay
+from proxy.registry.tarballs import Tarballs
+
+
+class Reading:
+    """One door to what is mirrored, what is hosted, and what is both."""
+
+    def __init__(
+        self,
+        *,
+        permissions: Permissions,
+        packuments: Packuments,
+        tarballs: Tarballs,
+        relay: Relay,
+        published: Published,
+    ) -> None:
+        self._permissions = permissions
+        self._packuments = packuments
+        self._tarballs = tarballs
+        self._relay = relay
+        self._published = published
+
+    async def document(
+        self, caller: Caller, name: PackageName, form: Form, base_url: str, request_id: str = ""
+    ) -> Document:
+        """The packument of `name` in `form`, gzip, its tarballs under `base_url`."""
+        origin = await self._permissions.require_read(caller, name)
+        if origin.is_hosted:
+            return await self._published.document(name, form, base_url)
+        return await self._packuments.document(name, form, base_url, request_id)
+
+    async def manifest(
+        self, caller: Caller, name: PackageName, spec: str, base_url: str, request_id: str = ""
+    ) -> Document:
+        """The manifest of a version or dist-tag, identity JSON."""
+        origin = await self._permissions.require_read(caller, name)
+        if origin.is_hosted:
+            return await self._published.manifest(name, spec, base_url)
+        return await self._packuments.manifest(name, spec, base_url, request_id)
+
+    async def dist_tags(self, caller: Caller, name: PackageName, request_id: str = "") -> Document:
+        """`{tag: version}`, identity JSON."""
+        origin = await self._permissions.require_read(caller, name)
+        if origin.is_hosted:
+            return await self._published.dist_tags(name)
+        return await self._packuments.dist_tags(name, request_id)
+
+    async def tarball(
+        self, caller: Caller, name: PackageName, file: str, request_id: str = ""
+    ) -> Tarball:
+        """The tarball `file` of `name`, to be closed by whoever gets it."""
+        origin = await self._permissions.require_read(caller, name)
+        if origin.is_hosted:
+            return await self._published.tarball(name, file)
+        return await self._tarballs.open(name, file, request_id)
+
+    async def attestations(
+        self, caller: Caller, name: PackageName, version: str, request_id: str = ""
+    ) -> Document:
+        """The provenance of one version."""
+        origin = await self._permissions.require_read(caller, name)
+        if origin.takes_versions:
+            try:
+                return await self._published.attestations(name, version)
+            except errors.NotFound:
+                if origin.is_hosted:
+                    raise
+        return await self._relay.attestations(name, version, request_id)
