@@ -31,7 +31,7 @@ _LISTED = re.compile(r"([^@\s><=][^\s><=@]*|@[^\s><=@]+)(.*)", re.DOTALL)
 _SHORTCUTS = {"github": "github.com", "gitlab": "gitlab.com", "bitbucket": "bitbucket.org"}
 _HOSTS = "|".join(map(re.escape, _SHORTCUTS.values()))
 _ADDRESS = re.compile(
-    rf"(?:(?:git\+)?(?:ssh|https?|git)://)?(?:[^/@\s]+@)?({_HOSTS})[:/]+([^#?]+?)(?:\.git)?/?(#.*)?"
+    rf"(?:(?:git\+)?(?:ssh|https?|git)://)?(?:[^/@\s]+@)?({_HOSTS})[:/]++([^#?]+?)(?:\.git)?/?(#.*)?"
 )
 _SHORTCUT = re.compile(
     rf"({'|'.join(_SHORTCUTS)}):(?:[^/@\s]+@)?([^#:/]+/[^#:]+?)(?:\.git)?/?(#.*)?"

@@ -209,3 +209,11 @@ def test_wild_values_never_fail(manifest, original, has_binding_gyp):
     found = confusion.differences(manifest, original, has_binding_gyp=has_binding_gyp)
     assert set(found) <= set(FIELDS) and len(set(found)) == len(found)
     assert confusion.differences(manifest, manifest, has_binding_gyp=has_binding_gyp) == []
+
+
+def test_a_spec_of_many_slashes_costs_no_more_than_its_length():
+    """A pattern that tried every way to share the slashes out would not end within a test run."""
+    spec = "github.com" + "/" * 500_000 + "?"
+    side = {"dependencies": {"a": spec}}
+
+    assert confusion.differences(side, side) == []
