@@ -14,6 +14,6 @@ Start reading at the three requests of docs/architecture.md:
     GET /lodash/-/lodash-4.17.21.tgz  web/tarballs, registry/tarballs, downloads
     packhouse serve                   cli/serve, app, serving/worker
 
-`app.py` puts everything together, by constructor arguments; whatever a module needs, it was given
+`app/` puts everything together, by constructor arguments; whatever a module needs, it was given
 there.
 """

@@ -32,7 +32,7 @@ FOUND = Found("https://registry.example", "the test")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 MODULE = re.compile(r"(?:[a-z_]+/)*[a-z_]+\.py|(?:[a-z_]+/)+")
-SETTING = re.compile(r"(?:server|storage|cache|log|uplinks\.\w+)\.\w+")
+SETTING = re.compile(r"(?:server|storage|cache|auth|hosting|log|uplinks\.\w+)\.\w+")
 VARIABLE = re.compile(r"PACKHOUSE_[A-Z_]+")
 OTHERS = {"bun", "cp", "curl", "npm", "pip", "pnpm", "python3", "sed", "tar", "yarn"}
 """Programs that are not ours and that a page may tell people to run."""
@@ -160,7 +160,7 @@ def test_cache_status() -> None:
 
 def test_error_codes() -> None:
     """The page of troubles has every error's code with the status it is answered with."""
-    shown = re.findall(r"^\| `(E_\w+)` \| (\d+) \|", page("docs/troubleshooting.md"), re.MULTILINE)
+    shown = re.findall(r"^\| `(E\w+)` \| (\d+) \|", page("docs/troubleshooting.md"), re.MULTILINE)
     known = {kind.code: _status(kind) for kind in _tree(errors.RegistryError)}
 
     assert dict(shown) == {code: str(status) for code, status in known.items()}

@@ -1,6 +1,6 @@
 """Configuration: the file, the environment and the command line to one frozen `Config`.
 
-Floor 5, the only one that sees settings: `app.py` hands each part what it needs. `settings` is the
+Floor 5, the only one that sees settings: `app/` hands each part what it needs. `settings` is the
 table of all there is; `sources` reads what was given, `loader` makes the best of it or says
 everything that is wrong; `npmrc` finds the registry that npm on this machine asks.
 """
