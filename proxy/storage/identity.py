@@ -184,10 +184,11 @@ class People(Protocol):
 
     # organisations, teams, grants: setting twice and dropping what is not there change nothing
 
-    async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None: ...
+    async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None:
+        """Raises Forbidden if it would take the last owner from the organisation."""
 
     async def drop_member(self, org: str, user: str, deed: Deed) -> None:
-        """Also takes them out of the organisation's teams."""
+        """Also takes them out of the organisation's teams. Raises as `set_member`."""
 
     async def members(self, org: str) -> Mapping[str, Role]: ...
 
@@ -204,7 +205,7 @@ class People(Protocol):
     async def teams(self, org: str) -> Sequence[TeamRecord]: ...
 
     async def set_team_member(self, org: str, team: str, user: str, deed: Deed) -> None:
-        """Raises NotFound for an unknown team."""
+        """Raises NotFound for an unknown team, and for who is not in the organisation."""
 
     async def drop_team_member(self, org: str, team: str, user: str, deed: Deed) -> None: ...
 

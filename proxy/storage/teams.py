@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from proxy.errors import NotFound
+from proxy.errors import Forbidden, NotFound
 from proxy.storage import audit
 from proxy.storage import people_schema as schema
 from proxy.storage.database import Connection, Database, ask
@@ -23,13 +23,20 @@ class SqliteTeams:
 
     async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None:
         """Make somebody a member, or change their role."""
-        facts = {"user": user, "role": role.value}
-        await self._set(schema.SET_MEMBER, (org, user, role.value), Action.TEAM, org, deed, facts)
+
+        def work(db: Connection) -> None:
+            if role is not Role.OWNER:
+                _require_other_owner(db, org, user)
+            db.execute(schema.SET_MEMBER, (org, user, role.value))
+            audit.append(db, Action.TEAM, org, deed, {"user": user, "role": role.value})
+
+        await self._database.write(work)
 
     async def drop_member(self, org: str, user: str, deed: Deed) -> None:
         """Take somebody out of an organisation and its teams."""
 
         def work(db: Connection) -> None:
+            _require_other_owner(db, org, user)
             db.execute(schema.DROP_FROM_TEAMS, (org, user))
             db.execute(schema.DROP_MEMBER, (org, user))
             audit.append(db, Action.TEAM, org, deed, {"user": user, "role": None})
@@ -63,10 +70,11 @@ class SqliteTeams:
         return [TeamRecord(*row) for row in self._database.read(schema.TEAMS, (org,))]
 
     async def set_team_member(self, org: str, team: str, user: str, deed: Deed) -> None:
-        """Add somebody to a team that is there."""
+        """Add a member of the organisation to a team that is there."""
 
         def work(db: Connection) -> None:
             _require_team(db, org, team)
+            _require_member(db, org, user)
             db.execute(schema.ADD_TEAM_MEMBER, (org, team, user))
             facts = {"user": user, "is_member": True}
             audit.append(db, Action.TEAM, _subject(org, team), deed, facts)
@@ -149,6 +157,17 @@ class SqliteTeams:
 def _require_team(db: Connection, org: str, team: str) -> None:
     if not ask(db, schema.IS_TEAM, (org, team)):
         raise NotFound(reason=f"no such team: {_subject(org, team)}")
+
+
+def _require_member(db: Connection, org: str, user: str) -> None:
+    if org not in {of for of, _ in ask(db, schema.ORGS_OF, (user,))}:
+        raise NotFound(reason=f"{user} is not in {org}; teams are made of members")
+
+
+def _require_other_owner(db: Connection, org: str, user: str) -> None:
+    members = ask(db, schema.MEMBERS, (org,))
+    if [of for of, role in members if role == Role.OWNER.value] == [user]:
+        raise Forbidden(reason=f"{user} is the last owner of {org}; make somebody else one first")
 
 
 def _subject(org: str, team: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.errors import NotFound
+from proxy.errors import Forbidden, NotFound
 from proxy.storage.identity import People, Permission, Role, TeamRecord
 from tests.hosting import ANN
 
@@ -43,6 +43,7 @@ async def test_teams_have_members_and_grants(people: People) -> None:
     await people.set_team(TeamRecord("acme", "devs", "who develops"), ANN)
     await people.set_team(TeamRecord("acme", "ci", ""), ANN)
     for user in ("zoe", "ann", "zoe"):
+        await people.set_member("acme", user, Role.DEVELOPER, ANN)
         await people.set_team_member("acme", "devs", user, ANN)
     await people.set_grant("acme", "devs", "@acme/ui", READ, ANN)
     await people.set_grant("acme", "devs", "@acme/ui", WRITE, ANN)
@@ -63,10 +64,38 @@ async def test_unknown_team_is_refused(people: People) -> None:
         await people.set_grant("acme", "devs", "@acme/ui", READ, ANN)
 
 
+async def test_teams_are_made_of_members(people: People) -> None:
+    """Who is not in an organisation is not put into its teams."""
+    await people.set_team(TeamRecord("acme", "devs", ""), ANN)
+    await people.set_member("other", "ann", Role.OWNER, ANN)
+
+    with pytest.raises(NotFound, match="ann is not in acme"):
+        await people.set_team_member("acme", "devs", "ann", ANN)
+    assert await people.team_members("acme", "devs") == []
+
+
+async def test_an_organisation_keeps_an_owner(people: People) -> None:
+    """The last owner neither leaves nor becomes less; one of two may."""
+    await people.set_member("acme", "ann", Role.OWNER, ANN)
+    await people.set_member("acme", "bob", Role.ADMIN, ANN)
+
+    with pytest.raises(Forbidden, match="ann is the last owner of acme"):
+        await people.drop_member("acme", "ann", ANN)
+    with pytest.raises(Forbidden, match="ann is the last owner of acme"):
+        await people.set_member("acme", "ann", Role.DEVELOPER, ANN)
+    assert await people.members("acme") == {"ann": Role.OWNER, "bob": Role.ADMIN}
+
+    await people.set_member("acme", "bob", Role.OWNER, ANN)
+    await people.drop_member("acme", "ann", ANN)
+
+    assert await people.members("acme") == {"bob": Role.OWNER}
+
+
 async def test_removed_team_grants_nothing(people: People) -> None:
     """With a team go its members and grants, also when it is made anew."""
     devs = TeamRecord("acme", "devs", "")
     await people.set_team(devs, ANN)
+    await people.set_member("acme", "ann", Role.DEVELOPER, ANN)
     await people.set_team_member("acme", "devs", "ann", ANN)
     await people.set_grant("acme", "devs", "@acme/ui", WRITE, ANN)
 
@@ -85,8 +114,9 @@ async def test_the_stronger_permission_counts(people: People) -> None:
     for team, permission in (("devs", READ), ("leads", WRITE)):
         await people.set_team(TeamRecord("acme", team, ""), ANN)
         await people.set_grant("acme", team, "@acme/ui", permission, ANN)
-    await people.set_team_member("acme", "devs", "ann", ANN)
-    await people.set_team_member("acme", "devs", "bob", ANN)
+    for user in ("ann", "bob"):
+        await people.set_member("acme", user, Role.DEVELOPER, ANN)
+        await people.set_team_member("acme", "devs", user, ANN)
     await people.set_team_member("acme", "leads", "ann", ANN)
     await people.set_collaborator("@acme/ui", "zoe", READ, ANN)
     await people.set_collaborator("left-pad", "bob", WRITE, ANN)
@@ -100,6 +130,7 @@ async def test_the_stronger_permission_counts(people: People) -> None:
 async def test_dropped_grants_are_gone(people: People) -> None:
     """A grant that is dropped, to a team or to somebody, grants nothing any more."""
     await people.set_team(TeamRecord("acme", "devs", ""), ANN)
+    await people.set_member("acme", "ann", Role.DEVELOPER, ANN)
     await people.set_team_member("acme", "devs", "ann", ANN)
     await people.set_grant("acme", "devs", "@acme/ui", WRITE, ANN)
     await people.set_collaborator("@acme/ui", "bob", WRITE, ANN)

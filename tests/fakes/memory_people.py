@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from proxy.errors import Conflict, NotFound
+from proxy.errors import Conflict, Forbidden, NotFound
 from proxy.storage.hosting import Action, Deed
 from proxy.storage.identity import (
     AuditQuery,
@@ -20,6 +20,8 @@ from proxy.storage.identity import (
     UserRecord,
 )
 from tests.fakes.memory_hosting import MemoryStore
+
+_OWNER = Role.OWNER
 
 
 class MemoryPeople:
@@ -112,10 +114,13 @@ class MemoryPeople:
     # --- organisations, teams, grants ---
 
     async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None:
+        if role is not Role.OWNER:
+            self._require_other_owner(org, user)
         self._told(Action.TEAM, org, deed, user=user, role=role.value)
         self._members[org, user] = role
 
     async def drop_member(self, org: str, user: str, deed: Deed) -> None:
+        self._require_other_owner(org, user)
         self._told(Action.TEAM, org, deed, user=user, role=None)
         self._members.pop((org, user), None)
         self._team_members = {m for m in self._team_members if (m[0], m[2]) != (org, user)}
@@ -148,6 +153,8 @@ class MemoryPeople:
 
     async def set_team_member(self, org: str, team: str, user: str, deed: Deed) -> None:
         self._require_team(org, team)
+        if (org, user) not in self._members:
+            raise NotFound(reason=f"{user} is not in {org}; teams are made of members")
         self._told(Action.TEAM, f"{org}:{team}", deed, user=user, is_member=True)
         self._team_members.add((org, team, user))
 
@@ -206,6 +213,11 @@ class MemoryPeople:
         self.store.alive()
         if (org, team) not in self._teams:
             raise NotFound(reason=f"no such team: {org}:{team}")
+
+    def _require_other_owner(self, org: str, user: str) -> None:
+        owners = [who for (of, who), role in self._members.items() if (of, role) == (org, _OWNER)]
+        if owners == [user]:
+            raise Forbidden(reason=f"{user} is the last owner of {org}")
 
     def _told(self, action: Action, subject: str, deed: Deed, **facts: object) -> None:
         self.store.commit()
