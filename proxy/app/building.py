@@ -46,6 +46,7 @@ def build(
     app[keys.CALLERS] = hosting.callers
     app[keys.READING] = hosting.reading
     app[keys.RELAY] = mirroring.relay
+    app[keys.SIGNATURES] = hosting.signatures
     app[keys.AUDITS] = mirroring.audits
     app[keys.ROUTING] = mirroring.rules
     app[keys.DRAIN] = drain
@@ -71,6 +72,7 @@ def build(
     async def life(_: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await storage.open(stack)
+            await stack.enter_async_context(storage.keyring)
             if log is not None:
                 await stack.enter_async_context(log)
             await mirroring.open(stack)

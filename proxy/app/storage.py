@@ -19,6 +19,7 @@ from proxy.storage.cache import Cache
 from proxy.storage.database import Database
 from proxy.storage.files import FileBlobs
 from proxy.storage.hosted import SqliteHosted, open_database
+from proxy.storage.keyring import FileKeyring
 from proxy.storage.leases import FileLeases
 from proxy.storage.people import SqlitePeople
 from proxy.storage.press import Press
@@ -47,6 +48,7 @@ class Storage:
     hosted: SqliteHosted
     people: SqlitePeople
     hosted_blobs: FileBlobs
+    keyring: FileKeyring
 
     @classmethod
     def of(
@@ -85,6 +87,7 @@ class Storage:
             hosted=SqliteHosted(database),
             people=SqlitePeople(database),
             hosted_blobs=FileBlobs(folder / "hosted"),
+            keyring=FileKeyring(folder / "keys", clock=clock),
         )
 
     @staticmethod
@@ -93,7 +96,7 @@ class Storage:
         return (folder / _INDEX).exists()
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open everything; the stack closes it in reverse."""
+        """Open everything but the keys, which serving needs; the stack closes it in reverse."""
         for part in (
             self.blobs,
             self.index,

@@ -27,6 +27,7 @@ from proxy.registry.reading import Reading
 from proxy.registry.relay import Relay
 from proxy.registry.routing import Routing
 from proxy.registry.second_factor import SecondFactor
+from proxy.registry.signatures import Signatures
 from proxy.registry.tarballs import Held, Tarballs
 from proxy.storage.passwords import Passwords
 from proxy.upstream.base import Uplink
@@ -151,6 +152,7 @@ class Hosting:
     callers: Callers
     permissions: Permissions
     reading: Reading
+    signatures: Signatures
 
     @classmethod
     def of(
@@ -199,6 +201,9 @@ class Hosting:
                 tarballs=mirroring.tarballs,
                 relay=mirroring.relay,
                 published=published,
+            ),
+            signatures=Signatures(
+                keyring=storage.keyring, relay=mirroring.relay, routing=mirroring.routing
             ),
         )
 

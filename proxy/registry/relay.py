@@ -138,7 +138,8 @@ class Relay:
         return self._routing.mirrors[rest].uplink
 
     async def _all_keys(self, request_id: str) -> bytes:
-        uplinks = [mirror.uplink for mirror in self._routing.mirrors.values()]
+        named = (await self._routing.guard()).uplinks
+        uplinks = [each.uplink for key, each in self._routing.mirrors.items() if key in named]
         answers = await asyncio.gather(*(self._keys_of(uplink, request_id) for uplink in uplinks))
         # Two mirrors of one registry give the same keys.
         keys = {wire.dumps(key): key for answer in answers for key in answer}

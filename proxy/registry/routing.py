@@ -44,6 +44,12 @@ class Guard:
         return self._of(name)[0]
 
     @property
+    def uplinks(self) -> frozenset[str]:
+        """Every uplink that answers for any name."""
+        named = {rule.origin.uplink for rule in self._rules.rules}
+        return frozenset(uplink for uplink in named if uplink is not None)
+
+    @property
     def rest(self) -> str | None:
         """The uplink of all names that no particular rule takes: it answers search and the like."""
         for rule in self._rules.rules:

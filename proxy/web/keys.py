@@ -64,11 +64,15 @@ class Audits(Protocol):
         """A quick or full audit; `path` is its address below the registry's root."""
 
 
-class Relay(Protocol):
-    """What is passed on from an uplink and remembered."""
+class Signatures(Protocol):
+    """Signing keys, the uplinks' and ours."""
 
     async def keys(self, request_id: str) -> Document:
         """The keys that `npm audit signatures` checks with."""
+
+
+class Relay(Protocol):
+    """What is passed on from an uplink and remembered."""
 
     async def search(self, query: str, request_id: str) -> Document:
         """Search results; `query` is a query string."""
@@ -114,6 +118,7 @@ CALLERS: web.AppKey[Callers] = web.AppKey("callers", Callers)
 READING: web.AppKey[Reading] = web.AppKey("reading", Reading)
 AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
+SIGNATURES: web.AppKey[Signatures] = web.AppKey("signatures", Signatures)
 ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)
 DRAIN: web.AppKey[Drain] = web.AppKey("drain", Drain)
 

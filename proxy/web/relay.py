@@ -1,4 +1,4 @@
-"""What is passed on from an uplink: signing keys, attestations, download counts."""
+"""What is passed on from an uplink: attestations, download counts; and all signing keys."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from aiohttp import web
 from proxy import errors
 from proxy.npm import names
 from proxy.web import replies
-from proxy.web.keys import EXCHANGE, READING, RELAY
+from proxy.web.keys import EXCHANGE, READING, RELAY, SIGNATURES
 
 _HOURLY = "public, max-age=3600"
+# A client that has not heard of a new key yet fails on every version it signed.
+_EACH_MINUTE = "public, max-age=60"
 
 
 async def get_keys(request: web.Request) -> web.StreamResponse:
     """`GET /-/npm/v1/keys`: the keys that `npm audit signatures` checks with."""
-    found = await request.app[RELAY].keys(request[EXCHANGE].id)
-    return await replies.document(request, found, cache_control=_HOURLY)
+    found = await request.app[SIGNATURES].keys(request[EXCHANGE].id)
+    return await replies.document(request, found, cache_control=_EACH_MINUTE)
 
 
 async def get_attestations(request: web.Request) -> web.StreamResponse:

@@ -180,7 +180,7 @@ async def serve(
         log=log, metrics=metrics, drain=drain or keys.Drain(), deadline=deadline
     )
     app = web.Application(middlewares=[guard])
-    for key in (keys.CALLERS, keys.READING, keys.AUDITS, keys.RELAY):
+    for key in (keys.CALLERS, keys.READING, keys.AUDITS, keys.RELAY, keys.SIGNATURES):
         app[key] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)
