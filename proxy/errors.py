@@ -41,6 +41,12 @@ class TooLarge(RegistryError):
     template = "the body is larger than {limit_bytes} bytes"
 
 
+class PublishTooLarge(TooLarge):
+    """What is published is larger than we take. Facts: reason, limit_bytes."""
+
+    template = "{reason}"
+
+
 class Unauthenticated(RegistryError):
     """The caller has to say who they are. Facts: reason."""
 
@@ -204,6 +210,13 @@ class UplinkTimeout(UplinkError):
 
 
 # --- ours -----------------------------------------------------------------------------------------
+
+
+class Busy(RegistryError):
+    """We have our hands full; it works a little later. Facts: reason."""
+
+    code = "E_BUSY"
+    template = "{reason}"
 
 
 class StorageAway(RegistryError):

@@ -64,6 +64,7 @@ STATUSES: Mapping[type, int] = MappingProxyType(
         errors.UplinkAway: 503,
         errors.UplinkTimeout: 504,
         errors.UplinkError: 502,
+        errors.Busy: 503,
         errors.StorageAway: 503,
         errors.StorageFull: 507,
         errors.StorageCorrupt: 500,
