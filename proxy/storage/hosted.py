@@ -19,16 +19,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from proxy.errors import (
-    Conflict,
-    Forbidden,
-    NotFound,
-    PackageNotFound,
-    VersionExists,
-    VersionNotFound,
+from proxy.errors import Conflict, NotFound, PackageNotFound, VersionExists
+from proxy.npm.updates import (
+    Change,
+    Deprecations,
+    Owners,
+    Person,
+    Removal,
+    Stars,
+    Tags,
+    WholeRemoval,
 )
-from proxy.storage import audit, changes, database, hosted_rows
+from proxy.storage import alterations, audit, database, hosted_rows
+from proxy.storage import changes as changes_log
 from proxy.storage import hosted_schema as schema
+from proxy.storage.alterations import LATEST, Told
 from proxy.storage.database import Connection, Database, ask
 from proxy.storage.hosted_rows import precedence
 from proxy.storage.hosting import (
@@ -44,13 +49,10 @@ from proxy.storage.hosting import (
 )
 from proxy.storage.rows import Row, instant, micros
 
-_LATEST = "latest"
 # Clients repeat a publish whose answer they have not seen.
 _REPEATED_WITHIN = timedelta(minutes=10)
 # Precedent: reading as much takes a few hundred microseconds; more is read in a thread.
 _READ_ON_LOOP_BYTES = 1024 * 1024
-
-Facts = Mapping[str, object]
 
 
 def open_database(path: Path, *, clock: Callable[[], datetime] = database.now) -> Database:
@@ -142,9 +144,27 @@ class SqliteHosted:
             db.execute(schema.ADD_VERSION, hosted_rows.of_version(new, deed))
             db.execute(schema.GROW, (new.name, len(new.manifest)))
             db.execute(schema.SET_TAG, (new.name, new.tag, new.version))
-            db.execute(schema.ADD_TAG, (new.name, _LATEST, new.version))
+            db.execute(schema.ADD_TAG, (new.name, LATEST, new.version))
             facts = {"version": new.version, "tag": new.tag, "digest": new.digest}
-            return _settle(db, new.name, Action.PUBLISH, deed, facts)
+            return _settle(db, new.name, deed, [(Action.PUBLISH, facts)])
+
+        return await self._database.write(work)
+
+    async def change(
+        self,
+        name: str,
+        changes: Sequence[Change],
+        deed: Deed,
+        expected_revision: str | None = None,
+        *,
+        latest: Latest,
+    ) -> str:
+        """Make all of these changes in one transaction."""
+
+        def work(db: Connection) -> str:
+            _require_revision(db, name, expected_revision)
+            told = [t for each in changes for t in alterations.make(db, name, each, deed, latest)]
+            return _settle(db, name, deed, told) if told else _revision(db, name)
 
         return await self._database.write(work)
 
@@ -156,14 +176,8 @@ class SqliteHosted:
         expected_revision: str | None = None,
     ) -> str:
         """Set or take away the text of many versions."""
-
-        def change(db: Connection) -> Facts:
-            _require_versions(db, name, texts)
-            for version, text in texts.items():
-                db.execute(schema.DEPRECATE, (name, version, text or None))
-            return {"versions": dict(texts)}
-
-        return await self._change(name, Action.DEPRECATE, deed, change, expected_revision)
+        change = Deprecations({version: text or "" for version, text in texts.items()})
+        return await self.change(name, [change], deed, expected_revision, latest=_never)
 
     async def remove_versions(
         self,
@@ -175,103 +189,56 @@ class SqliteHosted:
         latest: Latest,
     ) -> str:
         """Unpublish versions; `latest` moves if it was one of them."""
-
-        def change(db: Connection) -> Facts:
-            _require_versions(db, name, versions)
-            _remove(db, name, versions, deed)
-            if left := _live(db, name):
-                db.execute(schema.DROP_LOOSE_TAGS, (name,))
-                if _LATEST not in dict(ask(db, schema.TAGS, (name,))):
-                    db.execute(schema.SET_TAG, (name, _LATEST, latest(left)))
-            else:
-                _bury(db, name, deed)
-            return {"versions": list(versions)}
-
-        return await self._change(name, Action.UNPUBLISH, deed, change, expected_revision)
+        change = Removal(tuple(versions))
+        return await self.change(name, [change], deed, expected_revision, latest=latest)
 
     async def remove_package(
         self, name: str, deed: Deed, expected_revision: str | None = None
     ) -> str:
         """Unpublish every version."""
-
-        def change(db: Connection) -> Facts:
-            versions = _live(db, name)
-            _remove(db, name, versions, deed)
-            _bury(db, name, deed)
-            return {"versions": versions}
-
-        return await self._change(name, Action.UNPUBLISH, deed, change, expected_revision)
+        change = WholeRemoval()
+        return await self.change(name, [change], deed, expected_revision, latest=_never)
 
     async def set_tag(
         self, name: str, tag: str, version: str, deed: Deed, expected_revision: str | None = None
     ) -> str:
         """Point a dist-tag at a version that is there."""
-
-        def change(db: Connection) -> Facts:
-            _require_versions(db, name, [version])
-            db.execute(schema.SET_TAG, (name, tag, version))
-            return {"tag": tag, "version": version}
-
-        return await self._change(name, Action.TAG, deed, change, expected_revision)
+        change = Tags({tag: version})
+        return await self.change(name, [change], deed, expected_revision, latest=_never)
 
     async def drop_tag(
         self, name: str, tag: str, deed: Deed, expected_revision: str | None = None
     ) -> str:
         """Remove a dist-tag other than `latest`."""
 
-        def change(db: Connection) -> Facts:
-            if tag == _LATEST:
-                raise Forbidden(reason=f"the dist-tag latest of {name} can be moved, not removed")
-            if not ask(db, schema.DROP_TAG, (name, tag)):
+        def work(db: Connection) -> str:
+            _require_revision(db, name, expected_revision)
+            there = {LATEST, *dict(ask(db, schema.TAGS, (name,)))}
+            if tag not in there:
                 raise NotFound(reason=f"{name} has no dist-tag {tag}")
-            return {"tag": tag, "version": None}
+            told = alterations.set_tag(db, name, tag, None)
+            return _settle(db, name, deed, [(Action.TAG, told)])
 
-        return await self._change(name, Action.TAG, deed, change, expected_revision)
+        return await self._database.write(work)
 
     async def set_owners(
         self, name: str, owners: Sequence[str], deed: Deed, expected_revision: str | None = None
     ) -> str:
         """Replace the owners; one at least stays."""
-
-        def change(db: Connection) -> Facts:
-            if not owners:
-                raise Forbidden(reason=f"{name} must keep an owner")
-            db.execute(schema.DROP_OWNERS, (name,))
-            for place, user in enumerate(owners):
-                db.execute(schema.ADD_OWNER, (name, user, place))
-            return {"owners": list(owners)}
-
-        return await self._change(name, Action.OWNER, deed, change, expected_revision)
+        change = Owners(tuple(map(Person, owners)))
+        return await self.change(name, [change], deed, expected_revision, latest=_never)
 
     async def star(self, name: str, user: str, is_starred: bool, deed: Deed) -> str:
         """Give or take away a star."""
-
-        def change(db: Connection) -> Facts:
-            db.execute(schema.ADD_STAR if is_starred else schema.DROP_STAR, (name, user))
-            return {"user": user, "is_starred": is_starred}
-
-        return await self._change(name, Action.STAR, deed, change)
+        return await self.change(name, [Stars({user: is_starred})], deed, latest=_never)
 
     async def set_access(self, name: str, access: Access, deed: Deed) -> str:
         """Say who may read it."""
 
-        def change(db: Connection) -> Facts:
-            db.execute(schema.SET_ACCESS, (name, access.value))
-            return {"access": access.value}
-
-        return await self._change(name, Action.ACCESS, deed, change)
-
-    async def _change(
-        self,
-        name: str,
-        action: Action,
-        deed: Deed,
-        change: Callable[[Connection], Facts],
-        expected_revision: str | None = None,
-    ) -> str:
         def work(db: Connection) -> str:
-            _require_revision(db, name, expected_revision)
-            return _settle(db, name, action, deed, change(db))
+            _require_revision(db, name, None)
+            db.execute(schema.SET_ACCESS, (name, access.value))
+            return _settle(db, name, deed, [(Action.ACCESS, {"access": access.value})])
 
         return await self._database.write(work)
 
@@ -287,13 +254,6 @@ def _require_revision(db: Connection, name: str, expected: str | None) -> None:
         raise Conflict(
             reason="Document update conflict.", name=name, expected=expected, found=found[0][0]
         )
-
-
-def _require_versions(db: Connection, name: str, versions: Sequence[str] | Facts) -> None:
-    live = set(_live(db, name))
-    for version in versions:
-        if version not in live:
-            raise VersionNotFound(name=name, version=version)
 
 
 def _require_repeat(taken: Sequence[Row], new: NewVersion, deed: Deed) -> None:
@@ -316,26 +276,14 @@ def _add_package(db: Connection, new: NewVersion, deed: Deed) -> None:
     db.execute(schema.ADD_OWNER, (new.name, deed.user, 0))
 
 
-def _remove(db: Connection, name: str, versions: Sequence[str], deed: Deed) -> None:
-    for version in versions:
-        db.execute(schema.REMOVE_VERSION, (name, version, micros(deed.at)))
-    db.execute(schema.MEASURE, (name,))
-
-
-def _bury(db: Connection, name: str, deed: Deed) -> None:
-    """What becomes of a package that has no version any more (rule 3)."""
-    db.execute(schema.DROP_LOOSE_TAGS, (name,))
-    db.execute(schema.DROP_STARS, (name,))
-    db.execute(schema.SET_UNPUBLISHED, (name, micros(deed.at)))
-
-
-def _settle(db: Connection, name: str, action: Action, deed: Deed, facts: Facts) -> str:
-    """Bring up to date what follows from a change; returns the new revision."""
+def _settle(db: Connection, name: str, deed: Deed, told: Sequence[Told]) -> str:
+    """Bring up to date what follows from changes; returns the new revision."""
     settled = ask(db, schema.SETTLE, (name, secrets.token_hex(16), micros(deed.at)))
     db.execute(schema.DROP_SEARCH, (name,))
     db.execute(schema.ADD_SEARCH, (name,))
-    db.execute(changes.LOG_CHANGE, (name,))
-    audit.append(db, action, name, deed, facts)
+    db.execute(changes_log.LOG_CHANGE, (name,))
+    for action, facts in told:
+        audit.append(db, action, name, deed, facts)
     return cast("str", settled[0][0])
 
 
@@ -343,5 +291,5 @@ def _revision(db: Connection, name: str) -> str:
     return cast("str", ask(db, schema.HEAD, (name,))[0][0])
 
 
-def _live(db: Connection, name: str) -> list[str]:
-    return [row[0] for row in ask(db, schema.LIVE, (name,))]
+def _never(versions: Sequence[str]) -> str:
+    raise AssertionError(f"no version was to be removed, so {versions[0]} is not to be chosen")

@@ -141,12 +141,16 @@ UPDATE versions SET removed_at = ?3, deprecated = NULL, readme_filename = NULL, 
 WHERE name = ?1 AND version = ?2 AND removed_at IS NULL
 """
 DEPRECATE = "UPDATE versions SET deprecated = ?3 WHERE name = ?1 AND version = ?2"
+SET_README = """
+UPDATE versions SET readme = ?2
+WHERE name = ?1 AND version = (SELECT version FROM tags WHERE name = ?1 AND tag = 'latest')
+"""
 SET_TAG = """
 INSERT INTO tags (name, tag, version) VALUES (?, ?, ?)
 ON CONFLICT (name, tag) DO UPDATE SET version = excluded.version
 """
 ADD_TAG = "INSERT OR IGNORE INTO tags (name, tag, version) VALUES (?, ?, ?)"
-DROP_TAG = "DELETE FROM tags WHERE name = ? AND tag = ? RETURNING version"
+DROP_TAG = "DELETE FROM tags WHERE name = ? AND tag = ?"
 DROP_LOOSE_TAGS = """
 DELETE FROM tags WHERE name = ?1 AND version NOT IN
     (SELECT version FROM versions WHERE name = ?1 AND removed_at IS NULL)

@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+from proxy.npm.updates import Change
+
 Latest = Callable[[Sequence[str]], str]
 """Picks the version that `latest` moves to, of those that remain (never empty).
 
@@ -38,6 +40,7 @@ class Action(Enum):
     TAG = "tag"
     OWNER = "owner"
     STAR = "star"
+    README = "readme"
     ACCESS = "access"
     USER = "user"
     TEAM = "team"
@@ -219,6 +222,21 @@ class HostedIndex(Protocol):
         The first version of a package gets the tag `latest` too, and who publishes it owns the
         package. Raises VersionExists if the version is taken. The same version, digest and user
         again within ten minutes is a repeated request: nothing changes.
+        """
+
+    async def change(
+        self,
+        name: str,
+        changes: Sequence[Change],
+        deed: Deed,
+        expected_revision: str | None = None,
+        *,
+        latest: Latest,
+    ) -> str:
+        """Make all of these changes in this order, or none of them; each has its audit row.
+
+        Each does what the method of its kind does, but a tag to drop need not be there; the readme
+        is that of the version `latest` names. Without changes the revision stays, and is compared.
         """
 
     async def deprecate(

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from proxy.errors import (
+    Conflict,
     Forbidden,
     NotFound,
     PackageNotFound,
     VersionExists,
     VersionNotFound,
 )
+from proxy.npm.updates import (
+    Change,
+    Deprecations,
+    Owners,
+    Person,
+    Readme,
+    Removal,
+    Stars,
+    Tags,
+    WholeRemoval,
+)
 from proxy.storage.hosting import (
     Access,
     HostedHead,
     HostedIndex,
 )
-from tests.hosting import ANN, BOB, MINUTE, NOON, a_version, newest
+from proxy.storage.identity import AuditQuery
+from tests.hosting import ANN, BOB, MINUTE, NOON, Opened, a_version, newest
 
 # --- deprecating, tags, owners, stars, access ---
 
@@ -194,3 +209,87 @@ async def test_tombstone_takes_new_versions_only(hosted: HostedIndex) -> None:
     assert package.tags == {"latest": "1.0.1", "next": "1.0.1"}
     assert (int(first.split("-")[0]), int(revision.split("-")[0])) == (1, 3)
     assert not await hosted.is_tombstoned("@acme/ui")
+
+
+# --- several changes at once ---
+
+
+async def test_changes_are_made_together(hosted: HostedIndex) -> None:
+    """What one document asks for is one write: one revision, and all of it is there."""
+    await hosted.publish(a_version(readme="old"), ANN)
+    await hosted.publish(a_version("2.0.0", tag="next"), ANN)
+    first = await hosted.publish(a_version("3.0.0", tag="beta"), ANN)
+    changes = [
+        Deprecations({"1.0.0": "old"}),
+        Tags({"latest": "2.0.0", "beta": None, "never": None}),
+        Removal(("3.0.0",)),
+        Readme("new"),
+        Owners((Person("ann"), Person("bob", "bob@acme.example"))),
+        Stars({"bob": True, "cid": True}),
+    ]
+
+    revision = await hosted.change("@acme/ui", changes, ANN, first, latest=newest)
+
+    package = await hosted.package("@acme/ui")
+    assert package is not None
+    assert package.revision == revision != first
+    assert [each.deprecated for each in package.versions] == ["old", None]
+    assert package.tags == {"latest": "2.0.0", "next": "2.0.0"}
+    assert (package.readme, package.owners) == ("new", ("ann", "bob"))
+    assert package.stars == ("bob", "cid")
+
+
+async def test_each_change_is_told(opened: Opened) -> None:
+    """Each change of a write has its row in the audit log."""
+    await opened.hosted.publish(a_version(), ANN)
+    changes = [Deprecations({"1.0.0": ""}), Tags({"a": "1.0.0", "b": "1.0.0"}), Readme("new")]
+
+    await opened.hosted.change("@acme/ui", changes, BOB, latest=newest)
+
+    rows = await opened.people.audit(AuditQuery(user="bob"))
+    assert [row.action.value for row in rows] == ["readme", "tag", "tag", "deprecate"]
+    assert json.loads(rows[1].facts) == {"tag": "b", "version": "1.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        (Deprecations({"9.9.9": "x"}), VersionNotFound),
+        (Tags({"next": "9.9.9"}), VersionNotFound),
+        (Tags({"latest": None}), Forbidden),
+        (Removal(("9.9.9",)), VersionNotFound),
+        (Owners(()), Forbidden),
+    ],
+)
+async def test_changes_are_made_all_or_none(
+    opened: Opened, last: Change, error: type[Exception]
+) -> None:
+    """If one of several changes is refused, none of them is made or told."""
+    await opened.hosted.publish(a_version(), ANN)
+    before = await opened.hosted.package("@acme/ui")
+    changes = [Deprecations({"1.0.0": "x"}), Stars({"bob": True}), last]
+
+    with pytest.raises(error):
+        await opened.hosted.change("@acme/ui", changes, BOB, latest=newest)
+
+    assert await opened.hosted.package("@acme/ui") == before
+    assert await opened.people.audit(AuditQuery(user="bob")) == []
+
+
+async def test_no_changes(hosted: HostedIndex) -> None:
+    """Without changes a package keeps its revision, which is compared all the same."""
+    revision = await hosted.publish(a_version(), ANN)
+
+    assert await hosted.change("@acme/ui", [], ANN, revision, latest=newest) == revision
+    with pytest.raises(Conflict):
+        await hosted.change("@acme/ui", [], ANN, "1-old", latest=newest)
+
+
+async def test_whole_removal(hosted: HostedIndex) -> None:
+    """A package that is removed as a whole leaves its name."""
+    await hosted.publish(a_version(), ANN)
+
+    await hosted.change("@acme/ui", [WholeRemoval()], ANN, latest=newest)
+
+    assert await hosted.package("@acme/ui") is None
+    assert await hosted.is_tombstoned("@acme/ui")

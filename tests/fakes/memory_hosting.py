@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,16 @@ from proxy.errors import (
     StorageAway,
     VersionExists,
     VersionNotFound,
+)
+from proxy.npm.updates import (
+    Change,
+    Deprecations,
+    Owners,
+    Readme,
+    Removal,
+    Stars,
+    Tags,
+    WholeRemoval,
 )
 from proxy.storage.hosting import (
     Access,
@@ -230,6 +241,52 @@ class MemoryHosted:
         facts = {"version": new.version, "tag": new.tag, "digest": new.digest}
         return self._settle(found, Action.PUBLISH, deed, facts)
 
+    async def change(
+        self,
+        name: str,
+        changes: Sequence[Change],
+        deed: Deed,
+        expected_revision: str | None = None,
+        *,
+        latest: Latest,
+    ) -> str:
+        revision = self._expected(name, expected_revision).revision
+        # The rehearsal raises what there is to raise before anything is changed.
+        for stage in (copy.deepcopy(self), self):
+            for each in changes:
+                revision = await stage._make(name, each, deed, latest)
+        return revision
+
+    async def _make(self, name: str, change: Change, deed: Deed, latest: Latest) -> str:
+        match change:
+            case Deprecations(texts):
+                return await self.deprecate(name, texts, deed)
+            case Removal(versions):
+                return await self.remove_versions(name, versions, deed, latest=latest)
+            case WholeRemoval():
+                return await self.remove_package(name, deed)
+            case Tags(tags):
+                return [self._tag(name, *each, deed) for each in tags.items()][-1]
+            case Owners(maintainers):
+                return await self.set_owners(name, [each.name for each in maintainers], deed)
+            case Stars(users):
+                return [await self.star(name, *each, deed) for each in users.items()][-1]
+            case Readme(text):
+                found = self._expected(name, None)
+                kept = found.kept(found.tags["latest"])
+                kept.new = replace(kept.new, readme=text)
+                return self._settle(found, Action.README, deed, {"characters": len(text)})
+
+    def _tag(self, name: str, tag: str, version: str | None, deed: Deed) -> str:
+        found = self._expected(name, None)
+        if version is not None:
+            found.tags[tag] = found.kept(version).new.version
+        elif tag == "latest":
+            raise Forbidden(reason=f"the dist-tag latest of {name} can be moved, not removed")
+        else:
+            found.tags.pop(tag, None)
+        return self._settle(found, Action.TAG, deed, {"tag": tag, "version": version})
+
     async def deprecate(
         self,
         name: str,
@@ -274,9 +331,8 @@ class MemoryHosted:
     async def set_tag(
         self, name: str, tag: str, version: str, deed: Deed, expected_revision: str | None = None
     ) -> str:
-        found = self._expected(name, expected_revision)
-        found.tags[tag] = found.kept(version).new.version
-        return self._settle(found, Action.TAG, deed, {"tag": tag, "version": version})
+        self._expected(name, expected_revision)
+        return self._tag(name, tag, version, deed)
 
     async def drop_tag(
         self, name: str, tag: str, deed: Deed, expected_revision: str | None = None
