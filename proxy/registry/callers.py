@@ -13,7 +13,7 @@ import hashlib
 import ipaddress
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -23,6 +23,16 @@ from proxy.storage.hosting import Deed
 from proxy.storage.identity import People, TokenRecord, UserRecord
 
 _MOST_REMEMBERED = 16_384
+
+
+@dataclass(slots=True)
+class Proof:
+    """Whether a request's one-time password was found good.
+
+    A password is good once: it is checked once, however many things the request does.
+    """
+
+    is_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Caller:
     fault: errors.RegistryError | None = None
     otp: str | None = None
     needs_otp: bool = False
+    proof: Proof = field(default_factory=Proof, compare=False, repr=False)
 
     def require(self) -> str:
         """The user's name. Raises Unauthenticated, or the fault that kept us from knowing it."""

@@ -11,6 +11,9 @@ A caller may do something with a name if all of these say so, in this order:
 5. for a write: the second factor, where the account asks for one.
 
 Administrators pass 2 and 4. Reading what comes from an uplink asks only for 2.
+
+What is about an organisation and no package (its members, its teams) goes by the caller's role in
+it. Who has none is told that it does not exist; administrators own every one.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from proxy.npm.policy import EVERYBODY, Action, Origin, covers_caller
 from proxy.registry.callers import Caller
 from proxy.registry.routing import Guard, Routing
 from proxy.storage.hosting import Access, HostedHead, HostedIndex
-from proxy.storage.identity import People, Permission, TokenRecord
+from proxy.storage.identity import People, Permission, Role, TokenRecord
+
+_RANKS = (Role.DEVELOPER, Role.ADMIN, Role.OWNER)
 
 
 class SecondFactor(Protocol):
@@ -89,21 +94,46 @@ class Permissions:
         head = await self._hosted.head(name.full)
         if not await self._may_write(caller, user, head):
             raise errors.Forbidden(reason=f"{user} is no owner of {name.full}")
-        if caller.needs_otp:
-            await self._second_factor.require(caller)
+        await self._require_proof(caller)
         return user
 
     async def require_second_factor(self, caller: Caller) -> str:
         """The caller's name, for a write that is about no package (teams, organisations).
 
-        Raises Unauthenticated, Forbidden (a token to read with), OneTimePasswordRequired.
+        Raises Unauthenticated, Forbidden (a token to read with, or one for certain packages),
+        OneTimePasswordRequired.
         """
         user = caller.require()
-        if caller.token is not None and caller.token.is_readonly:
-            raise errors.Forbidden(reason="this token is for reading only")
-        if caller.needs_otp:
-            await self._second_factor.require(caller)
+        _require_whole(caller.token)
+        await self._require_proof(caller)
         return user
+
+    async def role_in(self, caller: Caller, org: str) -> Role | None:
+        """What the caller is in an organisation, whether it has members or not."""
+        if caller.is_admin:
+            return Role.OWNER
+        return None if caller.user is None else (await self._people.orgs_of(caller.user)).get(org)
+
+    async def require_role(self, caller: Caller, org: str, least: Role) -> str:
+        """The caller's name, if they are `least` or more in an organisation.
+
+        Raises Unauthenticated, NotFound for who is not in it, Forbidden. It does not ask for the
+        second factor, which is used up by asking.
+        """
+        user = caller.require()
+        role = await self.role_in(caller, org)
+        if role is None:
+            raise errors.NotFound(reason=no_organisation(org))
+        if _RANKS.index(role) < _RANKS.index(least):
+            raise errors.Forbidden(reason=f"only {_titles(least)} of {org} may do this")
+        if least is not Role.DEVELOPER:
+            _require_whole(caller.token)
+        return user
+
+    async def _require_proof(self, caller: Caller) -> None:
+        if caller.needs_otp and not caller.proof.is_given:
+            await self._second_factor.require(caller)
+            caller.proof.is_given = True
 
     async def _may_read(self, guard: Guard, caller: Caller, name: str) -> bool:
         listed = guard.rule_of(name).listed(Action.READ)
@@ -140,6 +170,27 @@ class Permissions:
         if head is None or caller.is_admin or user in head.owners:
             return True
         return await self._people.permission_of(user, head.name) is Permission.WRITE
+
+
+def no_organisation(org: str) -> str:
+    """What they are told who are in no such organisation, whether there is one or not."""
+    return (
+        f"there is no organisation {org}, or you are not in it;"
+        f" an administrator of this registry starts one: npm org set {org} NAME owner"
+    )
+
+
+def _titles(least: Role) -> str:
+    return "an owner" if least is Role.OWNER else "an owner or admin"
+
+
+def _require_whole(token: TokenRecord | None) -> None:
+    if token is None:
+        return
+    if token.is_readonly:
+        raise errors.Forbidden(reason="this token is for reading only")
+    if token.packages or token.scopes:
+        raise errors.Forbidden(reason="this token is for certain packages only")
 
 
 def _reaches(token: TokenRecord, name: str) -> bool:
