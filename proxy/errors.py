@@ -57,7 +57,8 @@ class Unauthenticated(RegistryError):
 class OneTimePasswordRequired(Unauthenticated):
     """The second factor is missing or wrong: clients ask for it and send the request once more.
 
-    The sentence holds the words npm looks for.
+    The sentence holds the words npm looks for. Facts: user, if it was a write of somebody who is
+    logged in; then auth_url and done_url, where it may be confirmed on the web.
     """
 
     code = "EOTP"

@@ -45,6 +45,7 @@ def build(
     )
     app[keys.CALLERS] = hosting.callers
     app[keys.READING] = hosting.reading
+    app[keys.LOGINS] = hosting.logins
     app[keys.RELAY] = mirroring.relay
     app[keys.SIGNATURES] = hosting.signatures
     app[keys.AUDITS] = mirroring.audits

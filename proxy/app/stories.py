@@ -19,6 +19,7 @@ from proxy.registry.callers import Callers
 from proxy.registry.downloads import Downloads
 from proxy.registry.hot import Hot
 from proxy.registry.limits import Limits, PasswordCheck
+from proxy.registry.logins import Logins
 from proxy.registry.mirror import Ages, Mirror
 from proxy.registry.packuments import Finished, Packuments
 from proxy.registry.permissions import Permissions
@@ -29,6 +30,7 @@ from proxy.registry.routing import Routing
 from proxy.registry.second_factor import SecondFactor
 from proxy.registry.signatures import Signatures
 from proxy.registry.tarballs import Held, Tarballs
+from proxy.registry.tokens import Lives, Tokens
 from proxy.storage.passwords import Passwords
 from proxy.upstream.base import Uplink
 from proxy.upstream.client import HttpUplink, UplinkSettings
@@ -54,6 +56,10 @@ class RulesInForce:
         self.routing.replace(rules)
         for hot in self.finished:
             hot.clear()
+
+    def claimed(self) -> Sequence[str]:
+        """The patterns of the names that live here by rule."""
+        return self.routing.claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,7 @@ class Hosting:
     permissions: Permissions
     reading: Reading
     signatures: Signatures
+    logins: Logins
 
     @classmethod
     def of(
@@ -166,11 +173,19 @@ class Hosting:
     ) -> Hosting:
         """The stories of hosted packages; nothing is opened yet."""
         share_bytes = config.cache.memory_bytes // 4
+        limits = Limits(people=storage.people, clock=clock)
+        passwords = PasswordCheck(people=storage.people, passwords=Passwords(), limits=limits)
+        second_factor = SecondFactor(people=storage.people, clock=clock)
+        tokens = Tokens(
+            people=storage.people,
+            lives=Lives(login=config.auth.login_age, token=config.auth.token_age),
+            clock=clock,
+        )
         permissions = Permissions(
             routing=mirroring.routing,
             hosted=storage.hosted,
             people=storage.people,
-            second_factor=SecondFactor(people=storage.people, clock=clock),
+            second_factor=second_factor,
         )
         published = Published(
             hosted=storage.hosted,
@@ -186,11 +201,7 @@ class Hosting:
         return cls(
             callers=Callers(
                 people=storage.people,
-                passwords=PasswordCheck(
-                    people=storage.people,
-                    passwords=Passwords(),
-                    limits=Limits(people=storage.people, clock=clock),
-                ),
+                passwords=passwords,
                 admins=config.auth.admins,
                 clock=clock,
             ),
@@ -204,6 +215,15 @@ class Hosting:
             ),
             signatures=Signatures(
                 keyring=storage.keyring, relay=mirroring.relay, routing=mirroring.routing
+            ),
+            logins=Logins(
+                people=storage.people,
+                passwords=passwords,
+                second_factor=second_factor,
+                tokens=tokens,
+                accounts=None,
+                limits=limits,
+                clock=clock,
             ),
         )
 

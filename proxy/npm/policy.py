@@ -154,6 +154,12 @@ class Rules:
         """Whether some rule takes whatever the others leave."""
         return any(EVERYTHING in rule.match for rule in self.rules)
 
+    @property
+    def claimed(self) -> Sequence[str]:
+        """The patterns of the names that live here and nowhere else, in the order of the rules."""
+        patterns = (each for rule in self.rules if rule.origin.is_hosted for each in rule.match)
+        return tuple(dict.fromkeys(patterns))
+
     def completed(self, uplinks: Sequence[str]) -> Rules:
         """These rules, ending with `*` if just one uplink can be meant by it."""
         if self.has_catch_all or len(uplinks) != 1:

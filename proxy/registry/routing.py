@@ -89,6 +89,11 @@ class Routing:
         """All mirrors by the name of their uplink."""
         return self._mirrors
 
+    @property
+    def claimed(self) -> Sequence[str]:
+        """The patterns of the names that live here by rule."""
+        return self._rules.claimed
+
     def replace(self, rules: Rules) -> None:
         """Put `rules` in force from the next question on."""
         self._rules = rules

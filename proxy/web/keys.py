@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -16,6 +17,7 @@ from proxy.npm.names import PackageName
 from proxy.npm.policy import Rules
 from proxy.registry.answers import Document, Freshness, Tarball
 from proxy.registry.callers import ANONYMOUS, Caller
+from proxy.registry.logins import Asker, Begun, Proof, Question
 from proxy.web.addresses import Address
 from proxy.web.targets import Target
 
@@ -87,6 +89,35 @@ class Routing(Protocol):
     def replace(self, rules: Rules) -> None:
         """Put other rules in force."""
 
+    def claimed(self) -> Sequence[str]:
+        """The patterns of the names that live here by rule."""
+
+
+class Logins(Protocol):
+    """Logins that a person allows on a web page, and writes that they confirm there."""
+
+    @property
+    def can_sign_up(self) -> bool:
+        """Whether people may make accounts by themselves."""
+
+    async def begin(self, asker: Asker, user: str | None = None) -> Begun:
+        """Begin a login, or have a write of `user` confirmed."""
+
+    async def question(self, page: str) -> Question:
+        """What the page of this id asks."""
+
+    async def allow(self, page: str, form: str, proof: Proof) -> str:
+        """Let the client have what it asks for; returns the user's name."""
+
+    async def sign_up(self, page: str, form: str, proof: Proof, email: str | None) -> str:
+        """Make a user and let the client log in as them; returns their name."""
+
+    async def refuse(self, page: str, form: str) -> None:
+        """End it without a token."""
+
+    async def poll(self, done: str, client_ip: str) -> str | None:
+        """The token, once; None while nobody has answered."""
+
 
 @dataclass(slots=True)
 class Drain:
@@ -120,6 +151,7 @@ AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 SIGNATURES: web.AppKey[Signatures] = web.AppKey("signatures", Signatures)
 ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)
+LOGINS: web.AppKey[Logins] = web.AppKey("logins", Logins)
 DRAIN: web.AppKey[Drain] = web.AppKey("drain", Drain)
 
 EXCHANGE: web.RequestKey[Exchange] = web.RequestKey("exchange", Exchange)

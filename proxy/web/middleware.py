@@ -18,7 +18,7 @@ from aiohttp.typedefs import Middleware
 from multidict import istr
 
 from proxy import errors
-from proxy.web import bodies, replies
+from proxy.web import bodies, login, replies
 from proxy.web.access_log import AccessLog, Entry
 from proxy.web.addresses import Address
 from proxy.web.deadlines import Deadlines
@@ -106,7 +106,10 @@ async def _handled(
     headers, client_ip = request.headers, exchange.address.client_ip
     authorization, otp = headers.get(hdrs.AUTHORIZATION), headers.get(_OTP)
     exchange.caller = await request.app[CALLERS].resolve(authorization, client_ip, otp)
-    return await handler(request)
+    try:
+        return await handler(request)
+    except errors.OneTimePasswordRequired as error:
+        raise await login.offer(request, error) from None
 
 
 async def _send(request: web.Request, reply: web.StreamResponse) -> None:

@@ -169,6 +169,7 @@ def error(
     sentence = _sentence(raised)
     code = raised.code if isinstance(raised, errors.RegistryError) else f"E{status}"
     body = {"error": sentence, "message": sentence, "code": code, "request_id": request_id}
+    body |= _where_to_confirm(raised)
     reply = json(wire.dumps({"success": False, **body} if is_write else body), status=status)
     if status in _TOLD_IN_PHRASE:
         reply.set_status(status, phrase(sentence) or None)
@@ -217,6 +218,14 @@ def _sentence(raised: errors.RegistryError | web.HTTPException) -> str:
         shown = _NOT_IN_NAMES.sub("?", str(raised.facts["name"]))
         return str(errors.InvalidName(name=shown, reason=raised.facts["reason"]))
     return str(raised)
+
+
+def _where_to_confirm(raised: Exception) -> dict[str, str]:
+    """Where a person may type the one-time password, and where the client hears of it."""
+    if not isinstance(raised, errors.OneTimePasswordRequired) or "auth_url" not in raised.facts:
+        return {}
+    facts = raised.facts
+    return {"authUrl": str(facts["auth_url"]), "doneUrl": str(facts["done_url"])}
 
 
 def _more_headers(

@@ -22,7 +22,7 @@ from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from yarl import URL
 
 from proxy import errors
-from proxy.web import audits, ops, packuments, relay, search, tarballs
+from proxy.web import audits, login, ops, packuments, relay, search, tarballs
 from proxy.web.addresses import Addresses
 from proxy.web.keys import EXCHANGE, Exchange
 from proxy.web.middleware import Handler
@@ -90,6 +90,10 @@ TABLE = (
     Row("GET", "/-/npm/v1/attestations/{package}", relay.get_attestations),
     Row("GET", "/downloads/{kind}/{period}/{package}", relay.get_downloads),
     Row("GET", "/-/v1/search", search.get_search),
+    Row("POST", "/-/v1/login", login.post_login),
+    Row("GET", "/-/v1/done/{id}", login.get_done),
+    Row("GET", "/-/login/{id}", login.get_login),
+    Row("POST", "/-/login/{id}", login.post_answer),
     Row("GET", "/-/whoami", ops.get_whoami),
     Row("GET", "/-/ping", ops.get_ping),
     Row("GET", "/-/health", ops.get_health),
