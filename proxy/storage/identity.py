@@ -43,7 +43,8 @@ class UserRecord:
     """Somebody who may log in. Names are compared exactly; a name is never given to another.
 
     `password_hash` is None where another system knows the password. `totp_mode` is npm's word
-    ("auth-only", "auth-and-writes"), None while there is no second factor or it is not confirmed.
+    ("auth-only", "auth-and-writes"), None while there is no second factor or it is not confirmed;
+    until then `totp_asked` is the mode that is asked for.
     `recovery_hashes` are of codes that were not used. `profile` holds what the user says of
     themselves (fullname, homepage ...).
     """
@@ -58,6 +59,7 @@ class UserRecord:
     totp_mode: str | None = None
     recovery_hashes: tuple[str, ...] = ()
     profile: Mapping[str, str] = field(default_factory=dict)
+    totp_asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,12 @@ class People(Protocol):
 
     async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> None: ...
 
+    async def renew_hash(self, name: str, before: str, after: str) -> None:
+        """Put another hash of the same password in the place of `before`, if that is still there.
+
+        No change of anything, so without an audit row.
+        """
+
     async def set_profile(
         self, name: str, email: str | None, profile: Mapping[str, str], deed: Deed
     ) -> None: ...
@@ -174,6 +182,8 @@ class People(Protocol):
         mode: str | None,
         deed: Deed,
         recovery_hashes: Sequence[str] = (),
+        *,
+        asked: str | None = None,
     ) -> None: ...
 
     async def spend_totp(self, name: str, step: int) -> bool:

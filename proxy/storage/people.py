@@ -58,6 +58,10 @@ class SqlitePeople(SqliteTeams):
         """Replace the hash of a password."""
         await self._alter(name, schema.SET_PASSWORD, (password_hash,), deed, "password")
 
+    async def renew_hash(self, name: str, before: str, after: str) -> None:
+        """Hash a password anew, unless it was changed meanwhile."""
+        await self._database.write(lambda db: db.execute(schema.RENEW_HASH, (name, before, after)))
+
     async def set_profile(
         self, name: str, email: str | None, profile: Mapping[str, str], deed: Deed
     ) -> None:
@@ -77,9 +81,11 @@ class SqlitePeople(SqliteTeams):
         mode: str | None,
         deed: Deed,
         recovery_hashes: Sequence[str] = (),
+        *,
+        asked: str | None = None,
     ) -> None:
         """Replace the second factor; another secret has no used codes."""
-        values = (secret, mode, people_rows.packed(recovery_hashes))
+        values = (secret, mode, people_rows.packed(recovery_hashes), asked)
         change = f"second factor: {mode or ('unconfirmed' if secret else 'none')}"
         await self._alter(name, schema.SET_TOTP, values, deed, change)
 

@@ -33,7 +33,7 @@ def of_user(user: UserRecord) -> Row:
     return (
         *(user.name, folded(user.name), micros(user.created_at), micros(user.updated_at)),
         *(user.email, user.password_hash, user.is_disabled, user.totp_secret, user.totp_mode),
-        *(packed(user.recovery_hashes), packed(user.profile)),
+        *(packed(user.recovery_hashes), packed(user.profile), user.totp_asked),
     )
 
 
@@ -50,10 +50,12 @@ def user(row: Row) -> UserRecord:
         mode,
         codes,
         profile,
+        asked,
     ) = row
     return UserRecord(
         *(name, instant(created_at), instant(updated_at), email, password_hash),
         *(bool(is_disabled), secret, mode, strings(codes), wire.loads(profile.encode())),
+        totp_asked=asked,
     )
 
 

@@ -12,7 +12,7 @@ CREATE TABLE users (
     created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
     email TEXT, password_hash TEXT, is_disabled INTEGER NOT NULL,
     totp_secret TEXT, totp_mode TEXT, totp_step INTEGER NOT NULL DEFAULT -1,
-    recovery_hashes TEXT NOT NULL, profile TEXT NOT NULL
+    recovery_hashes TEXT NOT NULL, profile TEXT NOT NULL, totp_asked TEXT
 ) WITHOUT ROWID;
 """
 
@@ -79,7 +79,7 @@ TABLES = _USERS + _TEAMS + _TOKENS
 
 USER_COLUMNS = (
     "users.name, users.created_at, users.updated_at, email, password_hash, is_disabled,"
-    " totp_secret, totp_mode, recovery_hashes, profile"
+    " totp_secret, totp_mode, recovery_hashes, profile, totp_asked"
 )
 GET_USER = f"SELECT {USER_COLUMNS} FROM users WHERE name = ?"
 USERS = f"SELECT {USER_COLUMNS} FROM users ORDER BY name"
@@ -87,14 +87,16 @@ IS_USER = "SELECT 1 FROM users WHERE name = ?"
 IS_NAME_TAKEN = "SELECT 1 FROM users WHERE folded = ?"
 ADD_USER = """
 INSERT INTO users (name, folded, created_at, updated_at, email, password_hash, is_disabled,
-    totp_secret, totp_mode, recovery_hashes, profile)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    totp_secret, totp_mode, recovery_hashes, profile, totp_asked)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 SET_PASSWORD = "UPDATE users SET password_hash = ?3, updated_at = ?2 WHERE name = ?1"
+RENEW_HASH = "UPDATE users SET password_hash = ?3 WHERE name = ?1 AND password_hash = ?2"
 SET_PROFILE = "UPDATE users SET email = ?3, profile = ?4, updated_at = ?2 WHERE name = ?1"
 SET_DISABLED = "UPDATE users SET is_disabled = ?3, updated_at = ?2 WHERE name = ?1"
 SET_TOTP = """
-UPDATE users SET totp_secret = ?3, totp_mode = ?4, recovery_hashes = ?5, updated_at = ?2,
+UPDATE users SET totp_secret = ?3, totp_mode = ?4, recovery_hashes = ?5, totp_asked = ?6,
+    updated_at = ?2,
     totp_step = CASE WHEN totp_secret IS ?3 THEN totp_step ELSE -1 END
 WHERE name = ?1
 """

@@ -68,6 +68,7 @@ async def test_user_comes_back_whole(people: People) -> None:
         totp_mode="auth-only",
         recovery_hashes=("aa", "bb"),
         profile={"fullname": "Änn"},
+        totp_asked="auth-and-writes",
     )
 
     await people.add_user(user, ROOT)
@@ -93,9 +94,10 @@ async def test_user_is_changed_part_by_part(people: People) -> None:
     await people.set_password("ann", "hash", LATER)
     await people.set_profile("ann", "a@example.test", {"github": "ann"}, LATER)
     await people.set_disabled("ann", True, LATER)
-    await people.set_totp("ann", "SECRET", None, LATER, ["aa"])
+    await people.set_totp("ann", "SECRET", None, LATER, ["aa"], asked="auth-only")
 
     assert await people.user("ann") == a_user(
+        totp_asked="auth-only",
         updated_at=NOON + MINUTE,
         email="a@example.test",
         password_hash="hash",
@@ -104,6 +106,18 @@ async def test_user_is_changed_part_by_part(people: People) -> None:
         recovery_hashes=("aa",),
         profile={"github": "ann"},
     )
+
+
+async def test_a_hash_is_renewed_where_it_is_still_there(people: People) -> None:
+    """Another hash of the same password never undoes a change of password, and changes nothing."""
+    await people.add_user(a_user(password_hash="old"), ROOT)
+
+    await people.renew_hash("ann", "other", "wrong")
+    await people.renew_hash("bob", "old", "wrong")
+    await people.renew_hash("ann", "old", "new")
+
+    assert await people.user("ann") == a_user(password_hash="new")
+    assert len(await people.audit(AuditQuery())) == 1
 
 
 async def test_unknown_user_is_not_changed(people: People) -> None:

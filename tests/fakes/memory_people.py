@@ -60,6 +60,12 @@ class MemoryPeople:
     async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> None:
         self._alter(name, deed, "password", password_hash=password_hash)
 
+    async def renew_hash(self, name: str, before: str, after: str) -> None:
+        self.store.commit()
+        user = self._users.get(name)
+        if user is not None and user.password_hash == before:
+            self._users[name] = replace(user, password_hash=after)
+
     async def set_profile(
         self, name: str, email: str | None, profile: Mapping[str, str], deed: Deed
     ) -> None:
@@ -75,11 +81,14 @@ class MemoryPeople:
         mode: str | None,
         deed: Deed,
         recovery_hashes: Sequence[str] = (),
+        *,
+        asked: str | None = None,
     ) -> None:
         before = self._users.get(name)
         change = f"second factor: {mode or ('unconfirmed' if secret else 'none')}"
         codes = tuple(recovery_hashes)
-        self._alter(name, deed, change, totp_secret=secret, totp_mode=mode, recovery_hashes=codes)
+        fields = {"totp_secret": secret, "totp_mode": mode, "totp_asked": asked}
+        self._alter(name, deed, change, **fields, recovery_hashes=codes)
         if before is not None and before.totp_secret != secret:
             self._steps.pop(name, None)
 
