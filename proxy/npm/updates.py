@@ -26,13 +26,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What may be changed of a package we hold: each version with its deprecation, or None."""
+    """What may be changed of a package we hold: each version with its deprecation, or None.
+
+    One that `is_merged` is shown among what an uplink has of the name: its document says things
+    that are not about ours.
+    """
 
     versions: Mapping[str, str | None]
     tags: Mapping[str, str]
     maintainers: tuple[Person, ...] = ()
     users: Mapping[str, bool] = field(default_factory=dict)
     readme: str | None = None
+    is_merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ def changes(document: Document, stored: Stored, *, may_remove: bool) -> list[Cha
         found += [Removal(gone)] if gone else []
         found += _deprecations(document, stored)
         found += _tags(document, stored, gone)
+        if stored.is_merged:
+            return [*found, *_stars(document, stored)]
         readme = document.text("readme")
         found += [Readme(readme)] if readme and readme != stored.readme else []
     return [*found, *_owners(document, stored), *_stars(document, stored)]
@@ -145,6 +152,9 @@ def _tags(document: Document, stored: Stored, gone: tuple[str, ...]) -> list[Cha
     changed: dict[str, str | None] = {
         tag: target for tag, target in document.tags.items() if stored.tags.get(tag) != target
     }
+    if stored.is_merged:
+        ours = stored.versions.keys() - set(gone)
+        changed = {tag: target for tag, target in changed.items() if target in ours}
     for tag, target in changed.items():
         check_tag(tag)
         if target not in stored.versions or target in gone:

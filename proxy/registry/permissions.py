@@ -97,6 +97,20 @@ class Permissions:
         await self._require_proof(caller)
         return user
 
+    async def require_reader(self, caller: Caller, name: PackageName) -> str:
+        """The caller's name, for what every reader may write to `name`: a star of their own.
+
+        Raises Unauthenticated, NotHosted, PackageNotFound, Forbidden (the token's restrictions),
+        OneTimePasswordRequired.
+        """
+        user = caller.require()
+        origin = await self.require_read(caller, name)
+        if not origin.takes_versions:
+            raise errors.NotHosted(name=name.full, origin=str(origin))
+        self._require_token(caller.token, name.full)
+        await self._require_proof(caller)
+        return user
+
     async def require_second_factor(self, caller: Caller) -> str:
         """The caller's name, for a write that is about no package (teams, organisations).
 
