@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.config.settings import UPLINKS, Config, Server, Uplink
+from proxy.config.settings import RULES, UPLINKS, Config, Server, Uplink
+from proxy.npm.policy import AUTHENTICATED, Action
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECRETS = ("token", "password", "headers", "proxy")
@@ -31,6 +32,7 @@ def check(config: Config, file: Path | None) -> Findings:
     for uplink in config.uplinks:
         problems += _problems_of(uplink, config)
         warnings += _warnings_of(uplink, config)
+    warnings += _open_signup(config)
     if file is not None:
         warnings += _open_file(config, file)
     return Findings(tuple(problems), tuple(warnings))
@@ -64,6 +66,21 @@ def _warnings_of(uplink: Uplink, config: Config) -> Iterator[str]:
         yield _says(config, uplink, "url", "credentials are sent unencrypted; use https")
 
 
+def _open_signup(config: Config) -> Iterator[str]:
+    """A warning if somebody who makes themselves a user may publish at once."""
+    server = config.server
+    is_behind_proxy = server.public_url is not None or bool(server.trusted_proxies)
+    if not config.auth.signup or (_is_loopback(server.listen.host) and not is_behind_proxy):
+        return
+    for index, rule in enumerate(config.rules.rules):
+        if AUTHENTICATED in rule.listed(Action.PUBLISH):
+            reason = "whoever reaches this server can make themselves a user, and any user may"
+            advice = "name users or groups in its publish, or leave signup off"
+            name = "auth.signup"
+            sentence = f"{name}: {reason} publish by {RULES}.{index}; {advice}"
+            yield f"{config.places[name]}: {sentence}"
+
+
 def _open_file(config: Config, file: Path) -> Iterator[str]:
     """A warning if anybody on this machine may read a secret in the configuration file."""
     secrets = [
@@ -91,7 +108,11 @@ def is_ourselves(url: str, server: Server) -> bool:
 
 
 def _is_local(host: str | None) -> bool:
-    return host == "localhost" or _address_is(host, "is_loopback") or _is_any(host)
+    return _is_loopback(host) or _is_any(host)
+
+
+def _is_loopback(host: str | None) -> bool:
+    return host == "localhost" or _address_is(host, "is_loopback")
 
 
 def _is_any(host: str | None) -> bool:

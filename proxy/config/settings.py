@@ -188,7 +188,7 @@ class Auth:
         values.BOOL, default=False, about="whether npm adduser may make users that are new"
     )
     admins: tuple[str, ...] = _value(
-        values.NAMES, [], "users who may do everything that an owner of a package may"
+        values.USERS, [], "users who may do everything that an owner of a package may"
     )
     login_age: timedelta = _value(values.SOME_TIME, "30d", "how long a login is good")
     token_age: timedelta = _value(
@@ -247,7 +247,15 @@ SECTIONS: Mapping[str, type] = {
     "log": Log,
 }
 UPLINKS, RULES = "uplinks", "rules"
-RULE_KEYS = {"match": "a pattern or a list of them", "from": 'an uplink\'s name, or "hosted"'}
+RULE_KEYS = {
+    "match": "a pattern or a list of them",
+    "from": 'an uplink\'s name, or "hosted"',
+    "merge": "whether what is published here stands beside what the uplink has",
+    "read": "who may read: users, groups, $authenticated or $all",
+    "publish": "who may publish and change what is published",
+    "unpublish": "who may take versions away",
+}
+REQUIRED_RULE_KEYS = ("match", "from")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from proxy.config import values
 from proxy.config.settings import RULES, SECTIONS, UPLINKS, Config, settings_of
+from proxy.npm.policy import Action, Rule
 
 DEFAULT_PLACE = "default"
 NOT_SET = ""
+NOBODY = "nobody"  # but administrators
 
 
 def describe(config: Config) -> list[tuple[str, str, str]]:
@@ -37,5 +39,16 @@ def _table(config: Config, prefix: str, table: object) -> Iterator[tuple[str, st
 
 def _rules(config: Config) -> Iterator[tuple[str, str, str]]:
     for index, rule in enumerate(config.rules.rules):
-        place = config.places.get(f"{RULES}.{index}.match", DEFAULT_PLACE)
-        yield f"{RULES}.{index}", f"{', '.join(rule.match)} from {rule.origin}", place
+        name = f"{RULES}.{index}"
+        place = config.places.get(f"{name}.match", DEFAULT_PLACE)
+        yield name, f"{', '.join(rule.match)} from {rule.origin}", place
+        for key, value in _said_by(rule):
+            yield f"{name}.{key}", value, config.places.get(f"{name}.{key}", DEFAULT_PLACE)
+
+
+def _said_by(rule: Rule) -> Iterator[tuple[str, str]]:
+    """What else is in force for the rule's names: who may do what that can be done with them."""
+    if rule.origin.is_merged:
+        yield "merge", "true"
+    for action in Action if rule.origin.takes_versions else (Action.READ,):
+        yield action.value, ", ".join(rule.listed(action)) or NOBODY

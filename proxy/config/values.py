@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from proxy.npm import principals
+
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -286,6 +288,14 @@ def read_text(value: object) -> str:
     return text
 
 
+def read_user(value: object) -> str:
+    """The name of one user; a group is not one."""
+    user = read_text(value)
+    if reason := principals.flaw_of_user(user):
+        raise Unfit(reason)
+    return user
+
+
 def read_list(of: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """A reader of a list; text is cut at its commas, and one value alone is a list of one."""
 
@@ -376,7 +386,7 @@ TIME = Kind(read_time, show_time)
 SOME_TIME = Kind(read_some_time, show_time)
 TIME_OR_FOREVER = Kind(read_time_or_forever, show_time_or_forever)
 WINDOW = Kind(read_window, show_window)
-NAMES = Kind(read_list(read_text), show_list)
+USERS = Kind(read_list(read_user), show_list)
 ADDRESS = Kind(read_address)
 URL = Kind(read_url)
 PROXY = Kind(read_proxy, show_proxy)

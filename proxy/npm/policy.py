@@ -209,11 +209,14 @@ def covers(general: str, special: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with the rules. `rule` is the rule's index, None for all of them together."""
+    """What is wrong with the rules. `rule` is the rule's index, None for all of them together.
+
+    `key` is what of the rule it is about, as the configuration calls it.
+    """
 
     rule: int | None
     reason: str
-    is_about_origin: bool = False  # and not about what the rule matches
+    key: str = "match"
 
 
 def check(rules: Rules, uplinks: Sequence[str]) -> list[Flaw]:
@@ -238,7 +241,7 @@ def _unknown_uplinks(rules: Rules, uplinks: Sequence[str]) -> Iterator[Flaw]:
             near = difflib.get_close_matches(rule.origin.uplink, [HOSTED_WORD, *uplinks], n=1)
             advice = f"did you mean {near[0]}?" if near else f"possible: {known}"
             reason = f'there is no uplink called "{rule.origin}"; {advice}'
-            yield Flaw(index, reason, is_about_origin=True)
+            yield Flaw(index, reason, "from")
 
 
 def _impossible_patterns(rules: Rules) -> Iterator[Flaw]:

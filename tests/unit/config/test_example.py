@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from proxy.config import Config, Found, Uplink, load, names
-from proxy.config.settings import SECTIONS, settings_of
-from proxy.npm.policy import HOSTED, Origin, Rule, Rules
+from proxy.config.settings import RULE_KEYS, SECTIONS, settings_of
+from proxy.npm.policy import HOSTED, Action, Origin, Rule, Rules
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 FOUND = Found("https://registry.example", "the test")
@@ -49,6 +49,23 @@ def test_every_setting_is_explained(section: str, table: type) -> None:
     assert all(10 < len(about) < 100 and "\n" not in about for about in abouts), section
 
 
+def test_the_first_rule_shows_the_defaults() -> None:
+    """The lists of the example's hosted rule are those that are in force without them."""
+    shown, *_ = tomllib.loads(uncommented())["rules"]
+    rule = Rule(tuple(shown["match"]), HOSTED)
+
+    assert {action: (shown[action.value],) for action in Action} == {
+        action: rule.listed(action) for action in Action
+    }
+
+
+def test_every_key_of_a_rule_stands_there() -> None:
+    """The rules of the example use every key a rule can have."""
+    shown = tomllib.loads(uncommented())["rules"]
+
+    assert {key for rule in shown for key in rule} == set(RULE_KEYS)
+
+
 def test_the_example_loads() -> None:
     """As it stands the example changes nothing but the folder, which is beside the file."""
     config = loaded(EXAMPLE)
@@ -59,14 +76,17 @@ def test_the_example_loads() -> None:
 
 
 def test_the_uncommented_example_loads(tmp_path: Path) -> None:
-    """With every line in force, only the rule it shows is added to the defaults."""
+    """With every line in force, only the rules it shows are added to the defaults."""
     file = tmp_path / "config.toml"
     file.write_text(uncommented(), encoding="utf-8")
 
     config = loaded(file)
 
-    shown = Rule(("@acme/*", "acme-*"), HOSTED)
-    expected = Config(uplinks=(UPLINK,), rules=Rules((shown, Rule(("*",), Origin("npm")))))
+    anyone = ("$authenticated",)
+    ours = Rule(("@acme/*", "acme-*"), HOSTED, anyone, anyone, anyone)
+    fork = Rule(("left-pad",), Origin("npm", is_merged=True), ("$all",), ("@acme:core", "ann"))
+    rest = Rule(("*",), Origin("npm"))
+    expected = Config(uplinks=(UPLINK,), rules=Rules((ours, fork, rest)))
     storage = replace(expected.storage, path=tmp_path / "packhouse-data")
     assert config == replace(expected, storage=storage)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.npm import policy
-from proxy.npm.policy import HOSTED, Origin, Rule, Rules
+from proxy.npm.policy import HOSTED, Action, Origin, Rule, Rules
 
 NPM = Origin("npm")
 
@@ -130,6 +130,15 @@ def test_a_parsed_name_is_understood() -> None:
     assert rules(("@acme/*", "npm")).origin_of(Parsed("@acme/ui")) == NPM
 
 
+def test_claimed_names_are_those_that_live_here_alone() -> None:
+    """The patterns of hosted names are listed once each, in order; merged names are not claimed."""
+    fork = Rule(("lodash",), policy.origin("npm", is_merged=True))
+    table = Rules((fork, *rules(("@acme/* acme-*", "hosted"), ("@b/*", "hosted"), ("*", "npm"))
+                   .rules))  # fmt: skip
+
+    assert table.claimed == ("@acme/*", "acme-*", "@b/*")
+
+
 def test_one_uplink_takes_the_rest() -> None:
     """With one uplink, names no rule mentions live there."""
     completed = rules(("@acme/*", "hosted")).completed(["npm"])
@@ -173,7 +182,7 @@ def test_an_unknown_uplink_is_a_flaw() -> None:
     flaws = policy.check(rules(("@acme/*", "hosted"), ("*", "elsewhere")), ["npm"])
 
     reason = 'there is no uplink called "elsewhere"; possible: hosted, npm'
-    assert flaws == [policy.Flaw(1, reason, is_about_origin=True)]
+    assert flaws == [policy.Flaw(1, reason, "from")]
 
 
 def test_a_misspelt_uplink_is_named() -> None:
@@ -266,3 +275,95 @@ def test_an_impossible_pattern_is_a_flaw_of_its_rule() -> None:
 def test_origins_print_as_they_are_written() -> None:
     """An origin's text is the word of the configuration that names it."""
     assert [str(policy.origin(word)) for word in ("hosted", "npm")] == ["hosted", "npm"]
+
+
+# --- who may do what ---------------------------------------------------------------------------
+
+
+READ, PUBLISH, UNPUBLISH = Action.READ, Action.PUBLISH, Action.UNPUBLISH
+MERGED = Origin("npm", is_merged=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "listed"),
+    [
+        (Rule((), HOSTED), ["$authenticated", "$authenticated", "$authenticated"]),
+        (Rule((), MERGED), ["$authenticated", "$authenticated", "$authenticated"]),
+        (Rule((), NPM), ["$all", "", ""]),
+        (Rule((), NPM, ("@acme",), ("ann",), ("ann",)), ["@acme", "", ""]),
+        (Rule((), HOSTED, ("$all",)), ["$all", "$authenticated", "$authenticated"]),
+        (Rule((), HOSTED, None, ("ann",)), ["$authenticated", "ann", "ann"]),
+        (Rule((), HOSTED, None, ("ann",), ("bob",)), ["$authenticated", "ann", "bob"]),
+        (Rule((), HOSTED, None, None, ("bob",)), ["$authenticated", "$authenticated", "bob"]),
+        (Rule((), HOSTED, (), (), None), ["", "", ""]),
+        (Rule((), MERGED, ("$all",), ("ann",), ()), ["$all", "ann", ""]),
+    ],
+)
+def test_a_rule_lists_who_may_do_what(rule: Rule, listed: list[str]) -> None:
+    """What a rule leaves out has a default, and what only an uplink has is published by nobody."""
+    assert [" ".join(rule.listed(action)) for action in (READ, PUBLISH, UNPUBLISH)] == listed
+
+
+@pytest.mark.parametrize(
+    ("listed", "user", "groups"),
+    [
+        (("$all",), None, ()),
+        (("$all",), "ann", ()),
+        (("$authenticated",), "ann", ()),
+        (("bob", "ann"), "ann", ()),
+        (("@acme",), "ann", ("acme", "acme:core")),
+        (("@acme:core",), "ann", ("acme", "acme:core")),
+    ],
+)
+def test_a_list_covers_whom_it_names(
+    listed: tuple[str, ...], user: str | None, groups: tuple[str, ...]
+) -> None:
+    """A list covers users by their name, by a group they are in, or all of them by a word."""
+    assert policy.covers_caller(listed, user, groups)
+
+
+@pytest.mark.parametrize(
+    ("listed", "user", "groups"),
+    [
+        ((), "ann", ("acme",)),
+        (("$authenticated",), None, ()),
+        (("ann",), None, ()),
+        (("ann",), "Ann", ()),
+        (("@acme",), None, ("acme",)),
+        (("@acme",), "acme", ()),
+        (("acme",), "ann", ("acme",)),
+        (("@acme:core",), "ann", ("acme", "acme:web")),
+        (("@acme",), "ann", ("acme:core",)),
+    ],
+)
+def test_a_list_covers_nobody_else(
+    listed: tuple[str, ...], user: str | None, groups: tuple[str, ...]
+) -> None:
+    """A group is not a user of that name, an organisation not its team, and nobody is not ann."""
+    assert not policy.covers_caller(listed, user, groups)
+
+
+def test_the_rule_of_a_name_is_the_first_that_matches() -> None:
+    """Who may do what is said by the rule that says where the name lives."""
+    first, second = Rule(("@acme/ui",), HOSTED, ("$all",)), Rule(("@acme/*",), HOSTED, ("ann",))
+    table = Rules((first, second))
+
+    assert table.rule_of("@acme/ui") is first
+    assert table.rule_of("@acme/core") is second
+
+
+def test_a_name_without_a_rule_is_read_by_whoever_is_logged_in() -> None:
+    """A name that no rule matches is hosted, with the defaults of what is hosted."""
+    rule = Rules().rule_of("left-pad")
+
+    assert (rule.origin, rule.listed(READ)) == (HOSTED, ("$authenticated",))
+
+
+def test_an_origin_says_whether_it_takes_versions() -> None:
+    """What is hosted, alone or beside an uplink's, may be published here; `hosted` merges never."""
+    origins = [policy.origin(word, is_merged=merged) for word, merged in
+               [("hosted", False), ("hosted", True), ("npm", True), ("npm", False)]]  # fmt: skip
+
+    assert [each.takes_versions for each in origins] == [True, True, True, False]
+    assert [each.is_hosted for each in origins] == [True, True, False, False]
+    assert origins[1] == HOSTED
