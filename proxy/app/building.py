@@ -77,6 +77,7 @@ def build(
             if log is not None:
                 await stack.enter_async_context(log)
             await mirroring.open(stack)
+            stack.push_async_callback(hosting.reading.close)
             stack.push_async_callback(storage.upkeep.flush)
             for task in (storage.upkeep.run(), _observe(metrics, storage, mirroring)):
                 stack.push_async_callback(_stopped, asyncio.create_task(task))

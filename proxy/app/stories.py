@@ -19,6 +19,7 @@ from proxy.registry.callers import Callers
 from proxy.registry.downloads import Downloads
 from proxy.registry.hot import Hot
 from proxy.registry.limits import Limits, PasswordCheck
+from proxy.registry.merged import Merged
 from proxy.registry.logins import Logins
 from proxy.registry.mirror import Ages, Mirror
 from proxy.registry.packuments import Finished, Packuments
@@ -193,7 +194,21 @@ class Hosting:
             blobs=storage.hosted_blobs,
             hot=Hot[Document](
                 log=storage.hosted,
-                limit_bytes=share_bytes,
+                limit_bytes=share_bytes * 3 // 4,
+                largest_bytes=share_bytes // _LARGEST_SHARE,
+            ),
+            bases=Bases(monotonic=monotonic),
+        )
+        merged = Merged(
+            packuments=mirroring.packuments,
+            tarballs=mirroring.tarballs,
+            relay=mirroring.relay,
+            published=published,
+            hosted=storage.hosted,
+            cache=storage.cache,
+            hot=Hot[bytes](
+                log=storage.hosted,
+                limit_bytes=share_bytes // 4,
                 largest_bytes=share_bytes // _LARGEST_SHARE,
             ),
             bases=Bases(monotonic=monotonic),
@@ -212,6 +227,7 @@ class Hosting:
                 tarballs=mirroring.tarballs,
                 relay=mirroring.relay,
                 published=published,
+                merged=merged,
             ),
             signatures=Signatures(
                 keyring=storage.keyring, relay=mirroring.relay, routing=mirroring.routing

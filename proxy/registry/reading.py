@@ -6,11 +6,11 @@ not exist, whichever address it was asked at.
 
 from __future__ import annotations
 
-from proxy import errors
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.registry.answers import Document, Tarball
 from proxy.registry.callers import Caller
+from proxy.registry.merged import Merged
 from proxy.registry.packuments import Packuments
 from proxy.registry.permissions import Permissions
 from proxy.registry.published import Published
@@ -29,12 +29,18 @@ class Reading:
         tarballs: Tarballs,
         relay: Relay,
         published: Published,
+        merged: Merged,
     ) -> None:
         self._permissions = permissions
         self._packuments = packuments
         self._tarballs = tarballs
         self._relay = relay
         self._published = published
+        self._merged = merged
+
+    async def close(self) -> None:
+        """End what is being put together."""
+        await self._merged.close()
 
     async def document(
         self, caller: Caller, name: PackageName, form: Form, base_url: str, request_id: str = ""
@@ -43,6 +49,8 @@ class Reading:
         origin = await self._permissions.require_read(caller, name)
         if origin.is_hosted:
             return await self._published.document(name, form, base_url)
+        if origin.is_merged:
+            return await self._merged.document(name, form, base_url, request_id)
         return await self._packuments.document(name, form, base_url, request_id)
 
     async def manifest(
@@ -52,6 +60,8 @@ class Reading:
         origin = await self._permissions.require_read(caller, name)
         if origin.is_hosted:
             return await self._published.manifest(name, spec, base_url)
+        if origin.is_merged:
+            return await self._merged.manifest(name, spec, base_url, request_id)
         return await self._packuments.manifest(name, spec, base_url, request_id)
 
     async def dist_tags(self, caller: Caller, name: PackageName, request_id: str = "") -> Document:
@@ -59,6 +69,8 @@ class Reading:
         origin = await self._permissions.require_read(caller, name)
         if origin.is_hosted:
             return await self._published.dist_tags(name)
+        if origin.is_merged:
+            return await self._merged.dist_tags(name, request_id)
         return await self._packuments.dist_tags(name, request_id)
 
     async def tarball(
@@ -68,6 +80,8 @@ class Reading:
         origin = await self._permissions.require_read(caller, name)
         if origin.is_hosted:
             return await self._published.tarball(name, file)
+        if origin.is_merged:
+            return await self._merged.tarball(name, file, request_id)
         return await self._tarballs.open(name, file, request_id)
 
     async def attestations(
@@ -75,10 +89,8 @@ class Reading:
     ) -> Document:
         """The provenance of one version."""
         origin = await self._permissions.require_read(caller, name)
-        if origin.takes_versions:
-            try:
-                return await self._published.attestations(name, version)
-            except errors.NotFound:
-                if origin.is_hosted:
-                    raise
+        if origin.is_hosted:
+            return await self._published.attestations(name, version)
+        if origin.is_merged:
+            return await self._merged.attestations(name, version, request_id)
         return await self._relay.attestations(name, version, request_id)
