@@ -1,12 +1,16 @@
 """Where a name lives: the one question every story asks before it touches an uplink or a cache.
 
 A name once published here stays here: it is hosted whatever the rules say later, or merged where a
-rule says so. Which names those are is read once; then the change log says what was added.
+rule says so. Which names those are is read once; then the change log says what was added. That is
+looked at every `recheck` only: a name that is published now has a rule that lets it live here, so
+that it matters only when other rules are put in force, and then it is read at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from proxy import errors
@@ -74,11 +78,20 @@ class Routing:
     """The rules in force, and the mirrors they lead to. `replace` puts other rules in force."""
 
     def __init__(
-        self, *, rules: Rules, mirrors: Mapping[str, Mirror], published: Published
+        self,
+        *,
+        rules: Rules,
+        mirrors: Mapping[str, Mirror],
+        published: Published,
+        recheck: timedelta = timedelta(0),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rules = rules
         self._mirrors = mirrors
         self._published = published
+        self._recheck = recheck
+        self._monotonic = monotonic
+        self._checked_at = float("-inf")
         self._revision: int | None = None
         self._sequence = -1
         self._owned: frozenset[str] = frozenset()
@@ -97,6 +110,7 @@ class Routing:
     def replace(self, rules: Rules) -> None:
         """Put `rules` in force from the next question on."""
         self._rules = rules
+        self._checked_at = float("-inf")
         if self._guard is not None:
             self._guard = Guard(rules, self._owned)
 
@@ -105,8 +119,12 @@ class Routing:
 
         While the database of hosted packages cannot be read, as of the last time that it could.
         """
+        now = self._monotonic()
+        if self._guard is not None and now - self._checked_at < self._recheck.total_seconds():
+            return self._guard
         try:
             revision = self._published.revision()
+            self._checked_at = now
             if self._guard is None or revision != self._revision:
                 await self._catch_up(revision)
         except (errors.StorageAway, errors.StorageCorrupt):
