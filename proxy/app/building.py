@@ -45,7 +45,17 @@ def build(
     )
     app[keys.CALLERS] = hosting.callers
     app[keys.READING] = hosting.reading
+    app[keys.CHANGING] = hosting.changing
+    app[keys.TAGS] = hosting.tags
+    app[keys.OWNING] = hosting.owning
+    app[keys.STARRING] = hosting.starring
+    app[keys.ACCESS] = hosting.access
+    app[keys.TEAMS] = hosting.teams
     app[keys.LOGINS] = hosting.logins
+    app[keys.ACCOUNTS] = hosting.accounts
+    app[keys.TOKENS] = hosting.own_tokens
+    app[keys.PROFILES] = hosting.profiles
+    app[keys.PUBLISHING] = hosting.publishing
     app[keys.RELAY] = mirroring.relay
     app[keys.SIGNATURES] = hosting.signatures
     app[keys.AUDITS] = mirroring.audits
@@ -79,7 +89,13 @@ def build(
             await mirroring.open(stack)
             stack.push_async_callback(hosting.reading.close)
             stack.push_async_callback(storage.upkeep.flush)
-            for task in (storage.upkeep.run(), _observe(metrics, storage, mirroring)):
+            stack.push_async_callback(hosting.tidying.once)
+            for task in (
+                storage.upkeep.run(),
+                hosting.tidying.run(),
+                storage.hosted_upkeep.run(),
+                _observe(metrics, storage, mirroring),
+            ):
                 stack.push_async_callback(_stopped, asyncio.create_task(task))
             yield
 

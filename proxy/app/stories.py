@@ -12,25 +12,38 @@ from proxy.app.storage import Storage
 from proxy.config.settings import Config
 from proxy.config.settings import Uplink as UplinkConfig
 from proxy.npm.policy import Rules
+from proxy.registry.accounts import Accounts
+from proxy.registry.access import PackageAccess
 from proxy.registry.answers import Document
 from proxy.registry.audits import Audits
 from proxy.registry.bases import Bases
 from proxy.registry.callers import Callers
+from proxy.registry.changing import Changing
 from proxy.registry.downloads import Downloads
+from proxy.registry.hashing import Hashing
 from proxy.registry.hot import Hot
 from proxy.registry.limits import Limits, PasswordCheck
-from proxy.registry.merged import Merged
 from proxy.registry.logins import Logins
+from proxy.registry.merged import Merged
 from proxy.registry.mirror import Ages, Mirror
+from proxy.registry.owning import Owning
 from proxy.registry.packuments import Finished, Packuments
+from proxy.registry.own_tokens import OwnTokens
 from proxy.registry.permissions import Permissions
+from proxy.registry.profiles import Profiles
 from proxy.registry.published import Published
+from proxy.registry.publishing import Bounds, Publishing
 from proxy.registry.reading import Reading
 from proxy.registry.relay import Relay
+from proxy.registry.removing import Removing
 from proxy.registry.routing import Routing
 from proxy.registry.second_factor import SecondFactor
 from proxy.registry.signatures import Signatures
+from proxy.registry.starring import Starring
+from proxy.registry.tags import Tags
 from proxy.registry.tarballs import Held, Tarballs
+from proxy.registry.teams import Teams
+from proxy.registry.tidying import Tidying
 from proxy.registry.tokens import Lives, Tokens
 from proxy.storage.passwords import Passwords
 from proxy.upstream.base import Uplink
@@ -43,6 +56,8 @@ _SMALL_TARBALL_BYTES = 128 * 1024
 # Of the memory for replies three quarters are for what is mirrored, half packuments and half
 # tarballs, the rest for what is hosted; no single one takes more than a sixteenth of its share.
 _LARGEST_SHARE = 16
+# How long it takes at most until a worker knows which names another one has published.
+_RECHECK = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +102,42 @@ class Mirroring:
         monotonic: Callable[[], float],
     ) -> Mirroring:
         """The stories of this configuration; nothing is asked or opened yet."""
+        downloads = Downloads(
+            index=storage.index, blobs=storage.blobs, leases=storage.leases, clock=clock
+        )
         mirrors = {
             each.name: Mirror(
-                uplink=_uplink(each, config, metrics, clock=clock, monotonic=monotonic),
+                uplink=uplink,
                 index=storage.index,
                 press=storage.press,
                 leases=storage.leases,
+                hashing=Hashing(
+                    uplink=uplink,
+                    index=storage.index,
+                    blobs=storage.blobs,
+                    downloads=downloads,
+                    has_room=storage.upkeep.has_room,
+                ),
                 ages=_ages(config, each),
                 clock=clock,
                 monotonic=monotonic,
             )
             for each in config.uplinks
+            for uplink in [_uplink(each, config, metrics, clock=clock, monotonic=monotonic)]
         }
-        routing = Routing(rules=config.rules, mirrors=mirrors, published=storage.hosted)
+        routing = Routing(
+            rules=config.rules,
+            mirrors=mirrors,
+            published=storage.hosted,
+            recheck=_RECHECK,
+            monotonic=monotonic,
+        )
         share_bytes = config.cache.memory_bytes * 3 // 8
         kept_packuments = Hot[Finished](
             log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
         )
         kept_tarballs = Hot[Held](
             log=storage.index, limit_bytes=share_bytes, largest_bytes=_SMALL_TARBALL_BYTES
-        )
-        downloads = Downloads(
-            index=storage.index, blobs=storage.blobs, leases=storage.leases, clock=clock
         )
         return cls(
             mirrors=mirrors,
@@ -158,9 +187,20 @@ class Hosting:
 
     callers: Callers
     permissions: Permissions
+    access: PackageAccess
+    teams: Teams
     reading: Reading
+    changing: Changing
+    tags: Tags
+    owning: Owning
+    starring: Starring
+    publishing: Publishing
     signatures: Signatures
     logins: Logins
+    accounts: Accounts
+    own_tokens: OwnTokens
+    profiles: Profiles
+    tidying: Tidying
 
     @classmethod
     def of(
@@ -175,8 +215,9 @@ class Hosting:
         """The stories of hosted packages; nothing is opened yet."""
         share_bytes = config.cache.memory_bytes // 4
         limits = Limits(people=storage.people, clock=clock)
-        passwords = PasswordCheck(people=storage.people, passwords=Passwords(), limits=limits)
-        second_factor = SecondFactor(people=storage.people, clock=clock)
+        hashes = Passwords()
+        passwords = PasswordCheck(people=storage.people, passwords=hashes, limits=limits)
+        second_factor = SecondFactor(people=storage.people, limits=limits, clock=clock)
         tokens = Tokens(
             people=storage.people,
             lives=Lives(login=config.auth.login_age, token=config.auth.token_age),
@@ -187,6 +228,20 @@ class Hosting:
             hosted=storage.hosted,
             people=storage.people,
             second_factor=second_factor,
+        )
+        signatures = Signatures(
+            keyring=storage.keyring, relay=mirroring.relay, routing=mirroring.routing
+        )
+        access = PackageAccess(
+            permissions=permissions, hosted=storage.hosted, people=storage.people, clock=clock
+        )
+        changing = Changing(
+            permissions=permissions,
+            routing=mirroring.routing,
+            hosted=storage.hosted,
+            people=storage.people,
+            removing=Removing(window=config.hosting.unpublish, clock=clock),
+            clock=clock,
         )
         published = Published(
             hosted=storage.hosted,
@@ -213,14 +268,42 @@ class Hosting:
             ),
             bases=Bases(monotonic=monotonic),
         )
+        callers = Callers(
+            people=storage.people,
+            passwords=passwords,
+            limits=limits,
+            admins=config.auth.admins,
+            clock=clock,
+        )
+        accounts = Accounts(
+            people=storage.people,
+            passwords=passwords,
+            hashes=hashes,
+            second_factor=second_factor,
+            tokens=tokens,
+            limits=limits,
+            can_sign_up=config.auth.signup,
+            clock=clock,
+        )
         return cls(
-            callers=Callers(
+            callers=callers,
+            accounts=accounts,
+            own_tokens=OwnTokens(
+                permissions=permissions, passwords=passwords, tokens=tokens, clock=clock
+            ),
+            profiles=Profiles(
                 people=storage.people,
+                permissions=permissions,
                 passwords=passwords,
-                admins=config.auth.admins,
+                hashes=hashes,
+                second_factor=second_factor,
+                tokens=tokens,
                 clock=clock,
             ),
+            tidying=Tidying(callers=callers, people=storage.people, clock=clock),
             permissions=permissions,
+            access=access,
+            teams=Teams(permissions=permissions, access=access, people=storage.people, clock=clock),
             reading=Reading(
                 permissions=permissions,
                 packuments=mirroring.packuments,
@@ -229,15 +312,33 @@ class Hosting:
                 published=published,
                 merged=merged,
             ),
-            signatures=Signatures(
-                keyring=storage.keyring, relay=mirroring.relay, routing=mirroring.routing
+            changing=changing,
+            tags=Tags(permissions=permissions, hosted=storage.hosted, clock=clock),
+            owning=Owning(
+                permissions=permissions, hosted=storage.hosted, people=storage.people, clock=clock
             ),
+            starring=Starring(permissions=permissions, hosted=storage.hosted, clock=clock),
+            publishing=Publishing(
+                permissions=permissions,
+                hosted=storage.hosted,
+                people=storage.people,
+                blobs=storage.hosted_blobs,
+                leases=storage.leases,
+                changing=changing,
+                signer=signatures,
+                bounds=Bounds(
+                    tarball_bytes=config.server.max_publish_size_bytes,
+                    min_free_bytes=config.cache.min_free_bytes,
+                ),
+                clock=clock,
+            ),
+            signatures=signatures,
             logins=Logins(
                 people=storage.people,
                 passwords=passwords,
                 second_factor=second_factor,
                 tokens=tokens,
-                accounts=None,
+                accounts=accounts if config.auth.signup else None,
                 limits=limits,
                 clock=clock,
             ),

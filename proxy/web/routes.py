@@ -22,7 +22,24 @@ from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from yarl import URL
 
 from proxy import errors
-from proxy.web import audits, login, ops, packuments, relay, search, tarballs
+from proxy.web import (
+    access,
+    accounts,
+    audits,
+    changes,
+    login,
+    ops,
+    packuments,
+    profiles,
+    publishing,
+    relay,
+    search,
+    stars,
+    tags,
+    tarballs,
+    teams,
+    tokens,
+)
 from proxy.web.addresses import Addresses
 from proxy.web.keys import EXCHANGE, Exchange
 from proxy.web.middleware import Handler
@@ -45,13 +62,15 @@ class Row:
     """One line of the API.
 
     One that `is_patient` takes as long as its body does, in or out; every other ends by the
-    deadline of a handler.
+    deadline of a handler. One that `is_open` is for who logs in: clients send their old token
+    along, or the password that stands in the body, and neither is looked at.
     """
 
     method: str
     path: str
     handler: Handler
     is_patient: bool = False
+    is_open: bool = False
 
 
 async def refuse_method(request: web.Request) -> NoReturn:
@@ -80,9 +99,26 @@ _KINDS: Mapping[str, type[Target]] = {
 
 TABLE = (
     Row("GET", "/{package}", packuments.get_packument),
+    Row("PUT", "/{package}", publishing.put_package, is_patient=True),
+    Row("PUT", "/{package}/-rev/{revision}", publishing.put_package, is_patient=True),
+    Row("DELETE", "/{package}/-rev/{revision}", changes.delete_package),
+    Row("DELETE", "/{package}/-/{file}/-rev/{revision}", changes.delete_tarball),
     Row("GET", "/{package}/-/{file}", tarballs.get_tarball, is_patient=True),
     Row("GET", "/{package}/{version}", packuments.get_manifest),
     Row("GET", "/-/package/{package}/dist-tags", packuments.get_dist_tags),
+    Row("PUT", "/-/package/{package}/dist-tags", tags.put_tags),
+    Row("POST", "/-/package/{package}/dist-tags", tags.post_tags),
+    Row("PUT", "/-/package/{package}/dist-tags/{tag}", tags.put_tag),
+    Row("DELETE", "/-/package/{package}/dist-tags/{tag}", tags.delete_tag),
+    Row("PUT", "/-/package/{package}/owners", changes.put_owner),
+    Row("DELETE", "/-/package/{package}/owners/{user}", changes.delete_owner),
+    Row("GET", "/-/user/v1/star", stars.get_own),
+    Row("PUT", "/-/user/v1/star", stars.put_star),
+    Row("DELETE", "/-/user/v1/star", stars.delete_star),
+    Row("PUT", "/-/user/package/{package}/star", stars.put_star),
+    Row("DELETE", "/-/user/package/{package}/star", stars.delete_star),
+    Row("GET", "/-/user/{user}/stars", stars.get_of_user),
+    Row("GET", "/-/_view/starredByUser", stars.get_view),
     Row("POST", "/-/npm/v1/security/advisories/bulk", audits.post_bulk),
     Row("POST", "/-/npm/v1/security/audits/quick", audits.post_tree),
     Row("POST", "/-/npm/v1/security/audits", audits.post_tree),
@@ -90,11 +126,38 @@ TABLE = (
     Row("GET", "/-/npm/v1/attestations/{package}", relay.get_attestations),
     Row("GET", "/downloads/{kind}/{period}/{package}", relay.get_downloads),
     Row("GET", "/-/v1/search", search.get_search),
-    Row("POST", "/-/v1/login", login.post_login),
-    Row("GET", "/-/v1/done/{id}", login.get_done),
-    Row("GET", "/-/login/{id}", login.get_login),
-    Row("POST", "/-/login/{id}", login.post_answer),
-    Row("GET", "/-/whoami", ops.get_whoami),
+    Row("POST", "/-/v1/login", login.post_login, is_open=True),
+    Row("GET", "/-/v1/done/{id}", login.get_done, is_open=True),
+    Row("GET", "/-/login/{id}", login.get_login, is_open=True),
+    Row("POST", "/-/login/{id}", login.post_answer, is_open=True),
+    Row("PUT", "/-/user/{user}", accounts.put_user, is_open=True),
+    Row("PUT", "/-/user/{user}/-rev/{revision}", accounts.put_user, is_open=True),
+    Row("GET", "/-/user/{user}", accounts.get_user),
+    Row("DELETE", "/-/user/token/{token}", accounts.delete_token),
+    Row("GET", "/-/whoami", accounts.get_whoami),
+    Row("GET", "/-/npm/v1/tokens", tokens.get_tokens),
+    Row("POST", "/-/npm/v1/tokens", tokens.post_token),
+    Row("DELETE", "/-/npm/v1/tokens/token/{key}", tokens.delete_token),
+    Row("GET", "/-/npm/v1/user", profiles.get_profile),
+    Row("POST", "/-/npm/v1/user", profiles.post_profile),
+    Row("GET", "/-/package/{package}/visibility", access.get_visibility),
+    Row("GET", "/-/package/{package}/access", access.get_access),
+    Row("POST", "/-/package/{package}/access", access.post_access),
+    Row("GET", "/-/package/{package}/collaborators", access.get_collaborators),
+    Row("GET", "/-/user/{user}/package", access.get_user_packages),
+    Row("GET", "/-/org/{org}/user", teams.get_members),
+    Row("PUT", "/-/org/{org}/user", teams.put_member),
+    Row("DELETE", "/-/org/{org}/user", teams.delete_member),
+    Row("GET", "/-/org/{org}/package", teams.get_org_packages),
+    Row("GET", "/-/org/{org}/team", teams.get_teams),
+    Row("PUT", "/-/org/{org}/team", teams.put_team),
+    Row("DELETE", "/-/team/{org}/{team}", teams.delete_team),
+    Row("GET", "/-/team/{org}/{team}/user", teams.get_team_members),
+    Row("PUT", "/-/team/{org}/{team}/user", teams.put_team_member),
+    Row("DELETE", "/-/team/{org}/{team}/user", teams.delete_team_member),
+    Row("GET", "/-/team/{org}/{team}/package", teams.get_team_packages),
+    Row("PUT", "/-/team/{org}/{team}/package", teams.put_team_package),
+    Row("DELETE", "/-/team/{org}/{team}/package", teams.delete_team_package),
     Row("GET", "/-/ping", ops.get_ping),
     Row("GET", "/-/health", ops.get_health),
     Row("GET", "/-/ready", ops.get_ready),
@@ -111,6 +174,7 @@ class Match:
     path: str
     words: Mapping[str, str]
     is_patient: bool = False
+    is_open: bool = False
 
 
 class Table:
@@ -138,7 +202,7 @@ class Table:
         kind = _KINDS.get(row.path)
         if kind is not None:
             self._by_kind.setdefault(kind, {})[row.method] = Match(
-                row.handler, row.path, {}, row.is_patient
+                row.handler, row.path, {}, row.is_patient, row.is_open
             )
             return
         pattern = tuple(row.path[1:].split("/"))
@@ -158,7 +222,7 @@ class Table:
             return (
                 _not_allowed(rows)
                 if row is None
-                else Match(row.handler, row.path, words, row.is_patient)
+                else Match(row.handler, row.path, words, row.is_patient, row.is_open)
             )
         return _NOTHING
 
@@ -190,6 +254,7 @@ class _Everything(web.AbstractResource):
             address=address,
             route=match.path,
             is_patient=match.is_patient,
+            is_open=match.is_open,
         )
         return UrlMappingMatchInfo(dict(match.words), self._route(match.handler)), set()
 
