@@ -1,15 +1,18 @@
-"""Tarball addresses: `dist.tarball` rewritten to ours, and nothing else in the manifest.
+"""Addresses in manifests: `dist.tarball` rewritten to ours, and hardly anything else.
 
 The string that has to go is known by its exact bytes. If they occur in the manifest once, that is
 the place. If they occur again (in `_resolved`, in a readme, as somebody's homepage), the manifest
 is taken apart as far as the place and put together again, every other value untouched.
+
+What is published here with provenance has the address of its attestations without a host
+(provenance.py); it gets ours. No other registry writes that.
 """
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from proxy.npm import dist, names, wire
+from proxy.npm import dist, names, provenance, wire
 from proxy.npm.names import PackageName
 from proxy.npm.wire import Raw
 
@@ -17,6 +20,8 @@ from proxy.npm.wire import Raw
 # and one that escapes it ("%2B") both reach us after one decoding; "%2B" in our answer would break
 # those that escape again.
 _FILE_SAFE = "-_.!~*'()+"
+_ATTESTATIONS = b'"attestations":{"url":'
+_HOSTLESS = _ATTESTATIONS + b'"/'
 
 
 def tarball_url(base_url: str, name: PackageName, version: str) -> str:
@@ -31,11 +36,26 @@ def rewrite(manifest: bytes | Raw, *, base_url: str, name: PackageName, version:
     text = bytes(manifest)
     if token is None:
         return text
+    if _HOSTLESS in text:
+        text = _hosted(text, base_url, name, version)
     ours = wire.dumps(tarball_url(base_url, name, version))
     place = text.find(token)
     if place == text.rfind(token):
         return b"".join((text[:place], ours, text[place + len(token) :]))
     return _rebuilt(text, ours)
+
+
+def _hosted(manifest: bytes, base_url: str, name: PackageName, version: str) -> bytes:
+    """The manifest with our host before the address of its attestations.
+
+    Without the path we are mounted under: npm takes this address's path and puts it behind the
+    address it knows of the registry, which has that path already.
+    """
+    path, base = provenance.address(name, version), urlsplit(base_url)
+    absolute = f"{base.scheme}://{base.netloc}{path}"
+    return manifest.replace(
+        _ATTESTATIONS + wire.dumps(path), _ATTESTATIONS + wire.dumps(absolute), 1
+    )
 
 
 def _rebuilt(manifest: bytes, ours: bytes) -> bytes:

@@ -29,6 +29,8 @@ DEEPEST = 100  # objects and arrays inside one another
 MOST_TOKENS = 400_000  # that the splitter stops at; a packument of 16 MiB has half of it
 BUNDLE_ENDING = ".sigstore"
 
+TARBALL = "tarball"  # the part whose limit is the caller's to say
+
 _RAW_BUNDLE_BYTES = 2 * BUNDLE_BYTES  # as it is escaped
 _LONGEST_KEY_BYTES = 4096
 _WHITE = b" \t\r\n"
@@ -44,9 +46,10 @@ class BadBody(ValueError):
 
 
 class TooBig(ValueError):
-    """A part of the body is larger than we take. `limit_bytes` is what that part may have."""
+    """A part of the body is larger than we take. `limit_bytes` is what that `part` may have."""
 
     def __init__(self, part: str, limit_bytes: int) -> None:
+        self.part = part
         self.limit_bytes = limit_bytes
         super().__init__(f"the {part} is larger than {limit_bytes} bytes")
 
@@ -185,7 +188,7 @@ class Splitter:
             self._keep(wire.QUOTE)
             self._place = _Place.BETWEEN
             end += 1
-        return end, self._counted(piece, self._tarball_limit_bytes, "tarball")
+        return end, self._counted(piece, self._tarball_limit_bytes, TARBALL)
 
     # --- where we are ----------------------------------------------------------------------------
 
