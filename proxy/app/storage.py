@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from proxy.config.settings import Config
+from proxy.registry.hosted_upkeep import HostedUpkeep
 from proxy.registry.upkeep import Bounds, Upkeep
 from proxy.storage.cache import Cache
 from proxy.storage.database import Database
@@ -48,6 +49,7 @@ class Storage:
     hosted: SqliteHosted
     people: SqlitePeople
     hosted_blobs: FileBlobs
+    hosted_upkeep: HostedUpkeep
     keyring: FileKeyring
 
     @classmethod
@@ -65,6 +67,7 @@ class Storage:
         leases = FileLeases(folder / "leases.lock")
         cache = Cache(folder / "cache", size_limit_bytes=config.cache.rendered_size_bytes)
         database = open_database(folder / _HOSTED, clock=clock)
+        hosted, hosted_blobs = SqliteHosted(database), FileBlobs(folder / "hosted")
         return cls(
             index=index,
             blobs=blobs,
@@ -84,9 +87,12 @@ class Storage:
                 monotonic=monotonic,
             ),
             database=database,
-            hosted=SqliteHosted(database),
+            hosted=hosted,
             people=SqlitePeople(database),
-            hosted_blobs=FileBlobs(folder / "hosted"),
+            hosted_blobs=hosted_blobs,
+            hosted_upkeep=HostedUpkeep(
+                hosted=hosted, blobs=hosted_blobs, leases=leases, clock=clock
+            ),
             keyring=FileKeyring(folder / "keys", clock=clock),
         )
 

@@ -18,6 +18,8 @@ from proxy.web import replies
 EXAMPLES: list[tuple[errors.RegistryError, int]] = [
     (errors.InvalidRequest(reason="no"), 400),
     (errors.TooLarge(limit_bytes=1), 413),
+    (errors.PublishTooLarge(reason="the tarball is too large", limit_bytes=1), 413),
+    (errors.Busy(reason="later"), 503),
     (errors.Unauthenticated(reason="who?"), 401),
     (errors.Forbidden(reason="blocked"), 403),
     (errors.MethodNotAllowed(method="PUT", allowed="GET, HEAD"), 405),
