@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from proxy.cli import cache, check, keys, serve
+from proxy.cli import cache, check, keys, serve, setup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,5 +15,6 @@ def main() -> None:
 
 main.add_command(serve.serve)
 main.add_command(check.check_config)
+main.add_command(setup.setup)
 main.add_command(cache.cache)
 main.add_command(keys.keys)

@@ -33,8 +33,11 @@ _COMPLAIN_EVERY = timedelta(minutes=1)
 _LONGEST_AGENT = 256
 _LONGEST_PATH = 2_048
 
-# Paths that carry a token (npm logout, npm token revoke), and what looks like one anywhere else.
-_TOKEN_PATHS = re.compile(r"(/-/user/token/|/-/npm/v1/tokens/token/)[^/]+", re.IGNORECASE)
+# Paths that carry a token (npm logout, npm token revoke) or lead to one (web logins), and what
+# looks like one anywhere else.
+_TOKEN_PATHS = re.compile(
+    r"(/-/(?:user/token|npm/v1/tokens/token|v1/done|login)/)[^/]+", re.IGNORECASE
+)
 _TOKENS = re.compile(r"npm_[A-Za-z0-9]{16,}")
 
 
@@ -85,7 +88,7 @@ class Entry:
 def masked(target: str) -> str:
     """A request target as it may be logged: without its query, and without tokens."""
     path = target.partition("?")[0].partition("#")[0]
-    if "/token/" in path.lower():
+    if "/-/" in path:
         path = _TOKEN_PATHS.sub(r"\1***", path)
     return _without_tokens(path)[:_LONGEST_PATH]
 

@@ -26,12 +26,6 @@ _LONGEST_SAID = 200
 _POLL_SECONDS = 1
 _AUTH_TYPE = istr("npm-auth-type")
 _FETCH_SITE = istr("Sec-Fetch-Site")
-_HEADERS: Mapping[str, str] = {
-    "X-Frame-Options": "DENY",
-    # "no-referrer" would make browsers send forms with "Origin: null", which could be anybody's.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 # What can be told on the page itself, so that it can be mended there.
 _MENDED = (
     errors.Unauthenticated,
@@ -217,7 +211,7 @@ def _question(
         name=name,
         fault="" if error is None else _sentence(error),
     )
-    reply = _page(body, status=200 if error is None else replies.status_of(error))
+    reply = templates.page(body, status=200 if error is None else replies.status_of(error))
     if isinstance(error, errors.TooManyRequests):
         reply.headers[hdrs.RETRY_AFTER] = str(int(error.retry_after.total_seconds()))
     return reply
@@ -232,14 +226,5 @@ def _sentence(error: errors.RegistryError) -> str:
 
 def _ended(title: str, sentence: str, *, status: int = 200) -> web.Response:
     shown = f"{sentence[:1].upper()}{sentence[1:]}"
-    return _page(templates.render("ended.html", title=title, sentence=shown), status=status)
-
-
-def _page(body: bytes, *, status: int) -> web.Response:
-    headers = {**_HEADERS, hdrs.CONTENT_SECURITY_POLICY: templates.policy()}
-    reply = replies.text(body, "text/html; charset=utf-8", **headers)
-    reply.set_status(status)
-    if status == 401:
-        # Says that a browser is not to ask for a password in a window of its own.
-        reply.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    return reply
+    body = templates.render("ended.html", title=title, sentence=shown)
+    return templates.page(body, status=status)

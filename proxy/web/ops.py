@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import html
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from proxy import errors
-from proxy.npm import wire
-from proxy.web import negotiation, replies
-from proxy.web.keys import EXCHANGE
+from proxy.npm import clients, wire
+from proxy.web import negotiation, replies, templates
+from proxy.web.keys import EXCHANGE, ROUTING
 from proxy.web.metrics import Metrics
 
-_CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+_SCOPE = re.compile(r"@[^*/]+/\*")
 _CHECK_TIMEOUT = timedelta(seconds=2)
 # A probe writes a file and a row; however often it is called, once a second is enough.
 _CHECKED_FOR = timedelta(seconds=1)
@@ -132,50 +132,17 @@ async def get_whoami(_request: web.Request) -> web.StreamResponse:
 
 
 async def get_root(request: web.Request) -> web.StreamResponse:
-    """`GET /`: who this is; for a browser, how to point a client here."""
+    """`GET /`: who this is; for a browser, what to tell each client."""
     probe = request.app[PROBE]
     if not negotiation.accepts_html(request.headers.get(hdrs.ACCEPT)):
         return replies.json(wire.dumps({"name": "packhouse", "version": probe.version}))
-    page = _page(request[EXCHANGE].address.base_url, probe.version)
-    return replies.text(
-        page.encode(), "text/html; charset=utf-8", **{hdrs.CONTENT_SECURITY_POLICY: _CSP}
+    base_url = request[EXCHANGE].address.base_url
+    # Whole scopes stand in every lockfile; the names of single packages are nobody's business.
+    scopes = [each for each in request.app[ROUTING].claimed() if _SCOPE.fullmatch(each)]
+    body = templates.render(
+        "start.html",
+        registry=urlsplit(base_url).netloc,
+        guides=clients.guides(base_url, scopes),
+        version=probe.version,
     )
-
-
-def _page(base_url: str, version: str) -> str:
-    url = html.escape(base_url, quote=True)
-    host = html.escape(urlsplit(base_url).hostname or "", quote=True)
-    lines = "\n".join(
-        f"<dt>{client}</dt><dd><code>{line.format(url=url, host=host)}</code></dd>"
-        for client, line in _LINES
-    )
-    return _PAGE.format(lines=lines, version=html.escape(version))
-
-
-_LINES = (
-    ("npm", "npm config set registry {url}/"),
-    ("pnpm", "pnpm config set registry {url}/"),
-    ("yarn 1", "yarn config set registry {url}/"),
-    ("yarn", "yarn config set npmRegistryServer {url}"),
-    ("yarn, over plain http", "yarn config set unsafeHttpWhitelist --json '[&quot;{host}&quot;]'"),
-    ("bun (bunfig.toml)", "[install] registry = &quot;{url}/&quot;"),
-)
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Packhouse</title>
-<style>body{{font:16px/1.5 sans-serif;max-width:44em;margin:3em auto;padding:0 1em}}
-dt{{margin-top:1em}}dd{{margin:0}}code{{background:#eee;padding:.2em .4em}}</style>
-</head>
-<body>
-<h1>Packhouse</h1>
-<p>An npm registry that keeps what it fetches. Point a package manager here:</p>
-<dl>
-{lines}
-</dl>
-<p>Version {version}</p>
-</body>
-</html>
-"""
+    return templates.page(body)

@@ -8,18 +8,39 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import jinja2
+from aiohttp import hdrs, web
+
+from proxy.web import replies
 
 _FOLDER = Path(__file__).with_name("pages")
 _STYLE = "style.css"
+_HEADERS: Mapping[str, str] = {
+    "X-Frame-Options": "DENY",
+    # "no-referrer" would make browsers send forms with "Origin: null", which could be anybody's.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 def render(template: str, /, **facts: object) -> bytes:
-    """The page of a template; a fact that is missing is an error."""
+    """The text of a template; a fact that is missing is an error."""
     return _environment().get_template(template).render(facts).encode("utf-8", "backslashreplace")
+
+
+def page(body: bytes, *, status: int = 200) -> web.Response:
+    """The reply with a page."""
+    headers = {**_HEADERS, hdrs.CONTENT_SECURITY_POLICY: policy()}
+    reply = replies.text(body, "text/html; charset=utf-8", **headers)
+    reply.set_status(status)
+    if status == 401:
+        # Says that a browser is not to ask for a password in a window of its own.
+        reply.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    return reply
 
 
 @lru_cache(maxsize=1)

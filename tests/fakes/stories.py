@@ -145,6 +145,9 @@ class Stories:
         await self._called("downloads", path, request_id)
         return self._plain(b'{"downloads":1}')
 
+    def claimed(self) -> list[str]:
+        return ["@acme/*", "@acme/secret", "lonely"]
+
     def _found(self, name: PackageName) -> bytes:
         body = self.documents.get(name.full)
         if body is None:
@@ -182,6 +185,7 @@ async def serve(
     app = web.Application(middlewares=[guard])
     for key in (keys.CALLERS, keys.READING, keys.AUDITS, keys.RELAY, keys.SIGNATURES):
         app[key] = stories
+    app[keys.ROUTING] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)
     routes.mount(app, Addresses(public_url=public_url, trusted_proxies=trusted_proxies))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.web import audits, ops, packuments, relay, routes, search, tarballs
+from proxy.web import audits, login, ops, packuments, relay, routes, search, tarballs
 from proxy.web.middleware import Handler
 from proxy.web.routes import TABLE, Table
 from proxy.web.targets import parse
@@ -59,7 +59,11 @@ FOUND = [
     ("GET", "/-/package/@s/dist-tags", routes.refuse_target, {}),
     ("GET", "/-/package/a/b/dist-tags", routes.refuse_target, {}),
     ("PUT", "/-/user/org.couchdb.user:x", routes.refuse_target, {}),
-    ("POST", "/-/v1/login", routes.refuse_target, {}),
+    ("POST", "/-/v1/login", login.post_login, {}),
+    ("GET", "/-/v1/done/abc", login.get_done, {"id": "abc"}),
+    ("GET", "/-/login/abc", login.get_login, {"id": "abc"}),
+    ("POST", "/-/login/abc", login.post_answer, {"id": "abc"}),
+    ("PUT", "/-/login/abc", routes.refuse_method, {"allowed": "GET, HEAD, POST"}),
     ("GET", "/..", routes.refuse_target, {}),
 ]
 
