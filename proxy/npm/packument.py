@@ -8,9 +8,10 @@ passes through.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 from urllib.parse import unquote
 
 from proxy.npm import dist as dists
@@ -23,13 +24,18 @@ from proxy.npm.wire import NULL, Raw
 __all__ = [
     "Dist",
     "Empty",
+    "Judged",
     "Malformed",
     "Packument",
     "dist",
+    "judge",
     "read",
     "resolve",
     "version_for_file",
+    "with_shasums",
 ]
+
+T = TypeVar("T")
 
 # An abbreviated document has `modified` at its top, where a full one has `time.modified`, and none
 # of these. `time` decides nothing: a poor uplink's full document has one without `created`, and
@@ -69,6 +75,20 @@ class Packument:
     modified_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is asked of a sound document before it is stored.
+
+    `form` and `modified_at` as in Packument. `unhashed` are the dists that name a tarball and
+    neither an integrity nor a shasum, most wanted first: those a dist-tag points to, then the later
+    ones in the document. An empty string is no hash: clients take it for none.
+    """
+
+    form: Form
+    modified_at: datetime
+    unhashed: tuple[Dist, ...]
+
+
 def read(body: bytes, *, name: PackageName, fetched_at: datetime) -> Packument:
     """Read an uplink's answer about `name`.
 
@@ -82,8 +102,8 @@ def read(body: bytes, *, name: PackageName, fetched_at: datetime) -> Packument:
     return Packument(
         name=name.full,
         envelope=envelope,
-        versions=_versions(envelope.get("versions", NULL), times),
-        dist_tags=_strings(_object(envelope.get("dist-tags", NULL))),
+        versions=_from_versions(envelope, times, _split),
+        dist_tags=_tags(envelope),
         form=_form(envelope),
         modified_at=_modified_at(envelope, times) or fetched_at.astimezone(UTC),
     )
@@ -93,6 +113,31 @@ def dist(packument: Packument, version: str) -> Dist | None:
     """The dist of a version; None if there is no such version, or if it has no tarball."""
     manifest = packument.versions.get(version)
     return None if manifest is None else dists.read(manifest, version)
+
+
+def judge(body: bytes, *, name: PackageName, fetched_at: datetime) -> Judged:
+    """Judge an uplink's answer about `name` as `read` does, in no more time. Raises the same."""
+    envelope = _envelope(body)
+    _check_name(envelope, name)
+    times = _object(envelope.get("time", NULL))
+    unhashed = _from_versions(envelope, times, dists.unhashed)
+    return Judged(
+        form=_form(envelope),
+        modified_at=_modified_at(envelope, times) or fetched_at.astimezone(UTC),
+        unhashed=_most_wanted_first(unhashed, _tags(envelope)),
+    )
+
+
+def with_shasums(body: bytes, shasums: Mapping[str, str]) -> bytes:
+    """A packument's body with the `dist.shasum` of these versions set; no other byte changes.
+
+    The versions are some of the unhashed. Half an emoji is mended on the way, as `read` does it.
+    Raises Undecodable if the body is no packument that has these versions.
+    """
+    try:
+        return _with_shasums(body, shasums)
+    except wire.Undecodable:
+        return _with_shasums(wire.mend(body), shasums)
 
 
 def version_for_file(packument: Packument, name: PackageName, file: str) -> str | None:
@@ -145,6 +190,16 @@ def _tolerant_envelope(body: bytes) -> dict[str, Raw]:
         return wire.envelope(mended)
 
 
+def _with_shasums(body: bytes, shasums: Mapping[str, str]) -> bytes:
+    text = wire.envelope(body).get("versions", NULL)
+    versions = wire.envelope(text)
+    stated = {
+        version: dists.with_shasum(versions.get(version, NULL), shasum)
+        for version, shasum in shasums.items()
+    }
+    return wire.replace(body, {"versions": wire.replace(text, stated)})
+
+
 def _check_name(envelope: dict[str, Raw], name: PackageName) -> None:
     said = wire.text(envelope.get("name", NULL)) or wire.text(envelope.get("_id", NULL))
     if said is None:
@@ -153,16 +208,33 @@ def _check_name(envelope: dict[str, Raw], name: PackageName) -> None:
         raise Malformed(f"a packument of another package: {said[:100]!r} instead of {name.full!r}")
 
 
-def _versions(raw: Raw, times: dict[str, Raw]) -> dict[str, Raw]:
+def _from_versions(
+    envelope: dict[str, Raw], times: dict[str, Raw], take: Callable[[Raw], tuple[int, T]]
+) -> T:
+    """What `take` makes of the versions, besides counting them. Raises Malformed, Empty."""
     try:
-        versions = wire.envelope(raw)
+        count, taken = take(envelope.get("versions", NULL))
     except wire.Undecodable as error:
         if "unpublished" in times:
             raise Empty("the package was unpublished") from error
         raise Malformed("not a packument: its versions are not an object") from error
-    if not versions:
+    if not count:
         raise Empty("the package has no versions")
-    return versions
+    return taken
+
+
+def _split(versions: Raw) -> tuple[int, dict[str, Raw]]:
+    manifests = wire.envelope(versions)
+    return len(manifests), manifests
+
+
+def _tags(envelope: dict[str, Raw]) -> dict[str, str]:
+    return _strings(_object(envelope.get("dist-tags", NULL)))
+
+
+def _most_wanted_first(found: list[Dist], tags: dict[str, str]) -> tuple[Dist, ...]:
+    tagged, newest_first = set(tags.values()), found[::-1]
+    return tuple(sorted(newest_first, key=lambda each: each.version not in tagged))
 
 
 def _form(envelope: dict[str, Raw]) -> Form:

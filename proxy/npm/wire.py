@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -30,6 +30,7 @@ __all__ = [
     "join",
     "loads",
     "mend",
+    "replace",
     "text",
 ]
 
@@ -46,6 +47,10 @@ _HALVES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"  # a first half alone
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a second half alone
 )
+_KEY = re.compile(
+    rb'[ \t\r\n]*+,?[ \t\r\n]*+"(?s:[^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t\r\n]*+:[ \t\r\n]*+'
+)
+_WHITE = b" \t\r\n"
 _BACKSLASH = rb"\\"  # as it is escaped in a string
 _ASIDE = b"\0\0"  # stands for it meanwhile; JSON never holds a NUL
 _FAILURES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -116,6 +121,35 @@ def join(pairs: Iterable[tuple[str, bytes | Raw]]) -> bytes:
 def _members(pairs: Iterable[tuple[str, bytes | Raw]]) -> Iterator[bytes]:
     for key, value in pairs:
         yield b"".join((orjson.dumps(key), b":", value))
+
+
+def replace(data: bytes | Raw, values: Mapping[str, bytes]) -> bytes:
+    """An object with these values, each in its key's place or at the end; no other byte changes.
+
+    Only an object in which a key occurs twice is put together anew. Raises Undecodable.
+    """
+    members = envelope(data)
+    return _spliced(bytes(data), members, values) or join({**members, **values}.items())
+
+
+def _spliced(text: bytes, members: Mapping[str, Raw], values: Mapping[str, bytes]) -> bytes | None:
+    """None if the members do not stand in the text one after the other: a key occurs twice."""
+    kept_to, at = 0, text.index(b"{") + 1
+    pieces: list[bytes] = []
+    for key, value in members.items():
+        found = _KEY.match(text, at)
+        old = bytes(value)
+        if found is None or not text.startswith(old, found.end()):
+            return None
+        at = found.end() + len(old)
+        if key in values:
+            pieces += (text[kept_to : found.end()], values[key])
+            kept_to = at
+    if text[at:].strip(_WHITE) != b"}":
+        return None
+    added = [*_members((key, value) for key, value in values.items() if key not in members)]
+    comma = b"," if members and added else b""
+    return b"".join((*pieces, text[kept_to:at], comma, b",".join(added), text[at:]))
 
 
 def check_text(data: bytes) -> None:

@@ -18,6 +18,12 @@ Invariants:
 4. The body is stored before the record that names it, and the old body outlives its record (upkeep
    collects it), so that a reader finds either the old document or the new. A crash in between
    leaves a body without a record.
+5. What is stored is what the uplink sent, to the byte, but for the `dist.shasum` of versions that
+   came without any hash: it is worked out from their tarballs within the same flight, while there
+   is time before `deadline`, and only the finished body gets a record. So a revision has one
+   content. A version that could not be hashed stays as it came, and if it may be next time the
+   validators are dropped, so that the next answer is whole. A flight never waits for a download
+   that waits for a flight: downloads ask for no packument.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy import errors
@@ -33,14 +39,17 @@ from proxy.npm import names, packument
 from proxy.npm.forms import Form
 from proxy.registry.answers import CacheState, Freshness
 from proxy.registry.flights import Flights
+from proxy.registry.hashing import Hashing
 from proxy.registry.holdings import Holdings
 from proxy.registry.negatives import Negatives
 from proxy.storage.base import Index, Leases, PackumentRecord
-from proxy.storage.press import Intake, Press
+from proxy.storage.press import Intake, Press, Settled
 from proxy.upstream import base as upstream
 
 _log = logging.getLogger(__name__)
 
+# What is left of the deadline when hashing ends: the body has to be stored and sent.
+_TO_STORE = timedelta(seconds=1)
 # What a copy that is held stands in for. A disk that takes no new copy is no reason to hide it.
 _FAULTS = (errors.UplinkError, errors.StorageAway, errors.StorageCorrupt)
 
@@ -69,6 +78,24 @@ class Copy:
     freshness: Freshness
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a flight is about. `seen` is what was held when it began.
+
+    `until` is the monotonic second by which there should be an answer, or nobody waits for it.
+    """
+
+    name: names.PackageName
+    form: Form
+    seen: PackumentRecord | None
+    request_id: str
+    until: float
+
+    @property
+    def key(self) -> tuple[str, Form]:
+        return self.name.full, self.form
+
+
 class Mirror:
     """One uplink's packuments, as this registry holds them."""
 
@@ -79,6 +106,7 @@ class Mirror:
         index: Index,
         press: Press,
         leases: Leases,
+        hashing: Hashing,
         ages: Ages,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
@@ -89,6 +117,7 @@ class Mirror:
         )
         self._press = press
         self._leases = leases
+        self._hashing = hashing
         self._ages = ages
         self._clock = clock
         self._monotonic = monotonic
@@ -97,6 +126,7 @@ class Mirror:
         self._paused = Negatives(age=ages.pause_after_fault, monotonic=monotonic)
         self._gone = Negatives(age=ages.negative_age, monotonic=monotonic)
         self._slow_until = float("-inf")
+        self._amending: set[tuple[str, Form]] = set()
 
     @property
     def uplink(self) -> upstream.Uplink:
@@ -141,10 +171,10 @@ class Mirror:
         fallback = held if held is not None and self._may_stand_in(held, not_before) else None
         if fallback is not None and (reason := self._paused.get((name.full, form))) is not None:
             return self._stale(fallback, reason)
-        flight = self._flights.join(
-            (name.full, form), lambda: self._refresh(name, form, held, request_id)
-        )
-        return await self._await(flight, fallback)
+        until = self._monotonic() + (self._ages.deadline - _TO_STORE).total_seconds()
+        question = _Question(name, form, held, request_id, until)
+        flight = self._flights.join(question.key, lambda: self._refresh(question))
+        return await self._await(question, flight, fallback)
 
     async def forget(self, lost: PackumentRecord) -> None:
         """Drop a record whose body turned out to be lost: the next request asks again."""
@@ -202,13 +232,14 @@ class Mirror:
 
     async def _await(
         self,
+        question: _Question,
         flight: asyncio.Task[tuple[PackumentRecord, CacheState]],
         fallback: PackumentRecord | None,
     ) -> Copy:
         patience = self._patience(fallback)
         done, _ = await asyncio.wait({flight}, timeout=patience.total_seconds())
         if not done:
-            return self._too_slow(fallback, patience)
+            return self._too_slow(question, fallback, patience)
         if flight.cancelled():
             raise errors.UplinkAway(uplink=self._uplink.name, reason="we are shutting down")
         try:
@@ -224,41 +255,33 @@ class Mirror:
             return self._ages.deadline
         return timedelta(0) if self._monotonic() < self._slow_until else self._ages.soft_deadline
 
-    def _too_slow(self, fallback: PackumentRecord | None, patience: timedelta) -> Copy:
+    def _too_slow(
+        self, question: _Question, fallback: PackumentRecord | None, patience: timedelta
+    ) -> Copy:
         if fallback is None:
             raise errors.UplinkTimeout(
                 uplink=self._uplink.name,
                 reason=f"no answer within {self._ages.deadline.total_seconds():g} s",
             )
-        if patience:  # who has not waited has learnt nothing
+        # Who has not waited has learnt nothing, nor has who waits for us after its answer.
+        if patience and question.key not in self._amending:
             self._slow_until = self._monotonic() + self._ages.slow_for.total_seconds()
         return self._stale(fallback, "the uplink is slow; refreshing behind this answer")
 
     # --- asking -----------------------------------------------------------------------------------
 
-    async def _refresh(
-        self,
-        name: names.PackageName,
-        form: Form,
-        seen: PackumentRecord | None,
-        request_id: str,
-    ) -> tuple[PackumentRecord, CacheState]:
+    async def _refresh(self, question: _Question) -> tuple[PackumentRecord, CacheState]:
         try:
-            answer = await self._ask_once(name, form, seen, request_id)
+            answer = await self._ask_once(question)
         except _FAULTS as fault:
             # Noted here and not by who waits: they may all have left with a stale copy.
-            self._paused.put((name.full, form), str(fault))
+            self._paused.put(question.key, str(fault))
             raise
-        self._paused.forget((name.full, form))
+        self._paused.forget(question.key)
         return answer
 
-    async def _ask_once(
-        self,
-        name: names.PackageName,
-        form: Form,
-        seen: PackumentRecord | None,
-        request_id: str,
-    ) -> tuple[PackumentRecord, CacheState]:
+    async def _ask_once(self, question: _Question) -> tuple[PackumentRecord, CacheState]:
+        name, form, seen = question.name, question.form, question.seen
         key = f"packument {self._uplink.name} {form.value} {name.full}"
         async with self._leases.hold(key):
             # Another process of this node may have asked since we looked, whether we waited for it
@@ -266,11 +289,10 @@ class Mirror:
             held = await self._holdings.best(name, form)
             if held is not None and (seen is None or _heard_at(held) > _heard_at(seen)):
                 return held, CacheState.HIT
-            return await self._ask(name, form, request_id)
+            return await self._ask(question)
 
-    async def _ask(
-        self, name: names.PackageName, form: Form, request_id: str
-    ) -> tuple[PackumentRecord, CacheState]:
+    async def _ask(self, question: _Question) -> tuple[PackumentRecord, CacheState]:
+        name, form = question.name, question.form
         held = await self._holdings.revalidatable(name, form)
         async with self._press.intake() as intake:
             answer = await self._uplink.packument(
@@ -279,14 +301,14 @@ class Mirror:
                 etag=held.etag if held else None,
                 last_modified=held.last_modified if held else None,
                 sink=intake,
-                request_id=request_id,
+                request_id=question.request_id,
             )
             match answer:
                 case upstream.NotModified() if held is not None:
                     touched = await self._holdings.touch(held, answer, self._clock())
                     return touched, CacheState.REVALIDATED
                 case upstream.Document():
-                    return await self._settled(intake, answer, name, form)
+                    return await self._settled(intake, answer, question)
                 case upstream.Missing():
                     return await self._missing(name, form), CacheState.STALE
                 case _:
@@ -296,16 +318,17 @@ class Mirror:
         self,
         intake: Intake,
         answer: upstream.Document,
-        name: names.PackageName,
-        form: Form,
+        question: _Question,
     ) -> tuple[PackumentRecord, CacheState]:
-        now = self._clock()
+        name, form, now = question.name, question.form, self._clock()
         try:
             settled = await self._press.settle(intake, name=name, fetched_at=now)
         except packument.Empty:
             return await self._missing(name, form), CacheState.STALE
         except packument.Malformed as fault:
             raise self._broken(f"not a packument of {name.full}: {fault}") from fault
+        if settled.unhashed:
+            settled, answer = await self._amended(intake, settled, answer, question)
         record = PackumentRecord(
             uplink=self._uplink.name,
             name=name.full,
@@ -323,6 +346,34 @@ class Mirror:
         await self._holdings.keep(record, name)
         self._absent.forget(name.full)
         return record, CacheState.MISS
+
+    async def _amended(
+        self, intake: Intake, settled: Settled, answer: upstream.Document, question: _Question
+    ) -> tuple[Settled, upstream.Document]:
+        """The body with what its tarballs' hashes are, as far as can be found out in time."""
+        name = question.name
+        self._amending.add(question.key)
+        try:
+            hashed = await self._hashing.shasums(
+                name,
+                settled.unhashed,
+                within=timedelta(seconds=question.until - self._monotonic()),
+                request_id=question.request_id,
+            )
+            if not hashed.is_final:
+                answer = replace(answer, etag=None, last_modified=None)
+            if hashed.shasums:
+                settled = await self._press.settle(
+                    intake, name=name, fetched_at=settled.modified_at, shasums=hashed.shasums
+                )
+        except (errors.StorageAway, errors.StorageCorrupt) as fault:
+            _log.warning(
+                "versions without a hash stay so",
+                extra={"package": name.full, "uplink": self._uplink.name, "reason": str(fault)},
+            )
+        finally:
+            self._amending.discard(question.key)
+        return settled, answer
 
     async def _missing(self, name: names.PackageName, form: Form) -> PackumentRecord:
         """The uplink's 404: believed at once if nothing is held, else when it has come twice."""

@@ -12,15 +12,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar
 
 from proxy.errors import StorageCorrupt
-from proxy.npm import encoding, names, packument, render
+from proxy.npm import encoding, names, render
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Dist, Packument
@@ -35,7 +36,7 @@ BIG_BYTES = 4 * 1024 * 1024
 _PARSED_BYTES = 16 * 1024 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024  # a rendered reply that is larger is handed on as a file
 _TAIL_BYTES = 4
-_REVISION_BYTES = 16
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class BodyLost(StorageCorrupt):
@@ -50,13 +51,17 @@ class LocalBlobs(Blobs, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A body that was found sound and is stored; the facts of its future PackumentRecord."""
+    """A body that was found sound and is stored; the facts of its future PackumentRecord.
+
+    `unhashed` are the dists in it that name a tarball and no hash, most wanted first.
+    """
 
     revision: str
     digest: str
     size_bytes: int
     body_form: Form
     modified_at: datetime
+    unhashed: tuple[Dist, ...] = ()
 
 
 class Press:
@@ -77,36 +82,61 @@ class Press:
         """Somewhere to write a body as it arrives."""
         return Intake(self._blobs)
 
-    async def settle(self, intake: Intake, *, name: PackageName, fetched_at: datetime) -> Settled:
+    async def settle(
+        self,
+        intake: Intake,
+        *,
+        name: PackageName,
+        fetched_at: datetime,
+        shasums: Mapping[str, str] = _NONE,
+    ) -> Settled:
         """Check a body, compress it, store it. The same body may be settled again.
 
-        Raises packument.Malformed and Empty, and what storage raises.
+        `shasums` (version to SHA-1 in hex) are stated in what is stored; they are of versions that
+        were found unhashed. Raises packument.Malformed and Empty, and what storage raises.
         """
         if intake.file is not None:
-            return await self._settle_file(intake, intake.file, name, fetched_at)
+            return await self._settle_file(intake, intake.file, name, fetched_at, shasums)
         body = intake.body
-        gzipped, read = await _run(len(body), lambda: _checked(body, name, fetched_at))
-        digest = hashlib.sha512(gzipped).hexdigest()
-        await self._blobs.put(gzipped, digest)
-        return Settled(intake.revision, digest, len(gzipped), read.form, read.modified_at)
+        checked = await _run(len(body), lambda: pressing.check(body, name, fetched_at, shasums))
+        digest = hashlib.sha512(checked.gzipped).hexdigest()
+        await self._blobs.put(checked.gzipped, digest)
+        return Settled(
+            revision=checked.revision or intake.revision,
+            digest=digest,
+            size_bytes=len(checked.gzipped),
+            body_form=checked.judged.form,
+            modified_at=checked.judged.modified_at,
+            unhashed=checked.judged.unhashed,
+        )
 
     async def _settle_file(
-        self, intake: Intake, body: Incoming, name: PackageName, fetched_at: datetime
+        self,
+        intake: Intake,
+        body: Incoming,
+        name: PackageName,
+        fetched_at: datetime,
+        shasums: Mapping[str, str],
     ) -> Settled:
         out = await self._blobs.create(f"settled {intake.revision}")
         facts = {"name": name.full, "at": fetched_at.isoformat()}
         try:
             said = await self._presser.ask(
-                "settle", body=str(body.path), out=str(out.path), **facts
+                "settle", body=str(body.path), out=str(out.path), shasums=dict(shasums), **facts
             )
             await out.commit(said["digest"])
         except pressing.Lost as error:
             raise BodyLost(name=name.full, reason=str(error)) from error
         finally:
             await out.discard()
-        modified_at = datetime.fromisoformat(said["modified_at"])
-        form = Form(said["body_form"])
-        return Settled(intake.revision, said["digest"], said["size_bytes"], form, modified_at)
+        return Settled(
+            revision=said["revision"] or intake.revision,
+            digest=said["digest"],
+            size_bytes=said["size_bytes"],
+            body_form=Form(said["body_form"]),
+            modified_at=datetime.fromisoformat(said["modified_at"]),
+            unhashed=tuple(Dist(version, url, None, None) for version, url in said["unhashed"]),
+        )
 
     async def has(self, record: PackumentRecord) -> bool:
         """Whether the record's body is there, and whole as far as its size tells."""
@@ -244,7 +274,7 @@ class Intake:
         self._chunks: list[bytes] = []
         self._file: Incoming | None = None
         self._size_bytes = 0
-        self._hash = hashlib.blake2b(digest_size=_REVISION_BYTES)
+        self._hash = hashlib.blake2b(digest_size=pressing.REVISION_BYTES)
 
     async def __aenter__(self) -> Self:
         return self
@@ -289,7 +319,7 @@ class Intake:
         """Forget what was written; the body starts again."""
         await self.discard()
         self._size_bytes = 0
-        self._hash = hashlib.blake2b(digest_size=_REVISION_BYTES)
+        self._hash = hashlib.blake2b(digest_size=pressing.REVISION_BYTES)
 
     async def discard(self) -> None:
         """Let go of what was written; may be called again."""
@@ -366,8 +396,3 @@ class _Parsed:
 async def _run(size_bytes: int, work: Callable[[], T]) -> T:
     """Do `work` on so much JSON at once, or in a thread if it would hold the loop."""
     return work() if size_bytes <= SMALL_BYTES else await asyncio.to_thread(work)
-
-
-def _checked(body: bytes, name: PackageName, fetched_at: datetime) -> tuple[bytes, Packument]:
-    read = packument.read(body, name=name, fetched_at=fetched_at)
-    return encoding.gzip(body), read

@@ -17,8 +17,9 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +30,7 @@ from proxy.npm.names import PackageName
 from proxy.npm.packument import Packument
 
 LENGTH_BYTES = 4
+REVISION_BYTES = 16
 _IDLE_SECONDS = 60.0
 _MOST_REQUESTS = 100
 # What we compressed ourselves has been judged when it came in; only its own size bounds it now.
@@ -37,6 +39,33 @@ _ANY_RATIO = 2000
 
 class Lost(Exception):
     """A stored body that is not there, or is not what was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A body that was found sound, gzip, and how it was judged.
+
+    `revision` is None if it is what came, else it names what was made of that (blake2b, hex).
+    """
+
+    gzipped: bytes
+    judged: packument.Judged
+    revision: str | None
+
+
+def check(
+    body: bytes, name: PackageName, fetched_at: datetime, shasums: Mapping[str, str]
+) -> Checked:
+    """Check a body that has come, state these versions' shasums in it, and compress it.
+
+    Raises packument.Malformed and Empty.
+    """
+    revision = None
+    if shasums:
+        body = packument.with_shasums(body, shasums)
+        revision = hashlib.blake2b(body, digest_size=REVISION_BYTES).hexdigest()
+    judged = packument.judge(body, name=name, fetched_at=fetched_at)
+    return Checked(encoding.gzip(body), judged, revision)
 
 
 def unpack(gzipped: bytes) -> bytes:
@@ -77,16 +106,19 @@ class _Steps:
     def __init__(self) -> None:
         self._last: tuple[str, Packument] | None = None
 
-    def settle(self, body: str, out: str, name: str, at: str) -> dict[str, object]:
-        data = Path(body).read_bytes()
-        read = packument.read(data, name=names.parse(name), fetched_at=datetime.fromisoformat(at))
-        gzipped = encoding.gzip(data)
-        _fill(out, gzipped)
+    def settle(
+        self, body: str, out: str, name: str, at: str, shasums: dict[str, str]
+    ) -> dict[str, object]:
+        data, fetched_at = Path(body).read_bytes(), datetime.fromisoformat(at)
+        checked = check(data, names.parse(name), fetched_at, shasums)
+        _fill(out, checked.gzipped)
         return {
-            "digest": hashlib.sha512(gzipped).hexdigest(),
-            "size_bytes": len(gzipped),
-            "body_form": read.form.value,
-            "modified_at": read.modified_at.isoformat(),
+            "revision": checked.revision,
+            "digest": hashlib.sha512(checked.gzipped).hexdigest(),
+            "size_bytes": len(checked.gzipped),
+            "body_form": checked.judged.form.value,
+            "modified_at": checked.judged.modified_at.isoformat(),
+            "unhashed": [[each.version, each.tarball] for each in checked.judged.unhashed],
         }
 
     def render(self, body: str, out: str, name: str, at: str, form: str, base_url: str) -> int:

@@ -149,6 +149,31 @@ async def test_revision_names_the_content(bench: Bench, size: str) -> None:
     assert other.revision != first.revision
 
 
+async def test_unhashed_versions_are_told_and_stated(bench: Bench, size: str) -> None:
+    """Versions without a hash are named, and what is settled with their shasums has all of them."""
+    document = a_packument(SIZES[size])
+    del document["versions"]["1.0.0"]["dist"]["shasum"], document["versions"]["1.0.1"]["dist"]
+    body = encoded(document)
+    async with bench.press.intake() as intake:
+        await intake.write(body)
+        plain = await bench.press.settle(intake, name=NAME, fetched_at=NOON)
+        sums = {"1.0.0": "1" * 40}
+        facts = await bench.press.settle(intake, name=NAME, fetched_at=NOON, shasums=sums)
+
+    address = "http://registry.example/@acme/ui/-/ui-1.0.0.tgz"
+    assert plain.unhashed == (packument.Dist("1.0.0", address, None, None),)
+    assert facts.unhashed == ()
+    assert plain.revision != facts.revision
+    blob = await bench.blobs.open(facts.digest, facts.size_bytes)
+    assert blob is not None
+    document["versions"]["1.0.0"]["dist"]["shasum"] = "1" * 40
+    stored_body = gzip.decompress(await blob.read(0, facts.size_bytes))
+    await blob.close()
+    assert json.loads(stored_body) == document
+    assert facts.revision == (await settled(bench, stored_body)).revision
+    assert leftovers(bench) == []
+
+
 async def test_malformed_body_is_refused(bench: Bench, size: str) -> None:
     """A body cut short is Malformed wherever it is read, and leaves nothing behind."""
     body = encoded(a_packument(SIZES[size]))

@@ -18,7 +18,7 @@ import pytest
 from proxy.web import connections
 from tests.fakes import faults, rawhttp
 from tests.fakes.uplink import FakeUplink
-from tests.registry import ABBREVIATED, Clock, Registry
+from tests.registry import ABBREVIATED, FULL, Clock, Registry
 from tests.routed import route
 
 CODINGS = [
@@ -391,6 +391,21 @@ async def test_61_a_package_without_any_hash(registry: Registry, uplink: FakeUpl
 
     assert (first.body, second.body) == (data, data)
     assert (await registry.packument("n", accept=ABBREVIATED)).status == 200
+
+
+async def test_61_a_shasum_for_yarn_classic(registry: Registry, uplink: FakeUplink) -> None:
+    """Both forms have the shasum of what was fetched once; an integrity is never added."""
+    data = uplink.publish("n", "1.0.0")
+    dist = uplink.packages["n"]["versions"]["1.0.0"]["dist"]
+    del dist["integrity"], dist["shasum"]
+
+    forms = [await registry.packument("n", accept=each) for each in (ABBREVIATED, FULL)]
+    sent = await registry.get(TGZ)
+
+    dists = [form.json()["versions"]["1.0.0"]["dist"] for form in forms]
+    shasum = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+    assert [(each["shasum"], "integrity" in each) for each in dists] == [(shasum, False)] * 2
+    assert (sent.body, uplink.count(TGZ)) == (data, 1)
 
 
 async def test_61_only_a_shasum(registry: Registry, uplink: FakeUplink) -> None:

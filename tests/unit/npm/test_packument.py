@@ -282,3 +282,72 @@ def test_what_a_spec_means(spec, version):
     tags = {"latest": "2.0.0", "gone": "8.0.0", "1.0.0": "2.0.0"}
     found = read(document(versions=held, dist_tags=tags))
     assert packument.resolve(found, spec) == version
+
+
+# --- versions without a hash ----------------------------------------------------------------------
+
+SHASUM = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_what_a_tag_points_to_is_hashed_first_then_the_newest():
+    """Unhashed versions come in the order in which they are wanted; those with a hash do not."""
+    plain = {"dist": {"tarball": "u"}}
+    hashed = {"dist": {"tarball": "u", "shasum": SHASUM}}
+    versions = dict.fromkeys(["1.0.0", "1.0.1", "1.0.2", "1.0.3"], plain) | {"1.0.4": hashed}
+    body = document(versions=versions, dist_tags={"latest": "1.0.1", "next": "1.0.4"})
+
+    judged = packument.judge(body, name=UI, fetched_at=NOW)
+
+    assert [each.version for each in judged.unhashed] == ["1.0.1", "1.0.3", "1.0.2", "1.0.0"]
+
+
+@given(packuments(), st.data())
+def test_a_document_is_judged_as_it_is_read(sample, data):
+    """Whole or cut, a document that is judged has the form and time it is read with, or neither."""
+    length = data.draw(st.sampled_from([len(sample.body), len(sample.body) // 2]))
+    body = sample.body[:length].replace(b'"latest"', b'"modified"', 1)
+
+    def outcome(take):
+        try:
+            found = take(body, name=sample.name, fetched_at=NOW)
+        except Malformed as error:
+            return type(error), error.reason
+        return found.form, found.modified_at
+
+    assert outcome(packument.judge) == outcome(packument.read)
+
+
+@pytest.mark.parametrize("versions", [{}, [], None, {"1.0.0": 7}, {"1.0.0": {"dist": "u"}}])
+def test_odd_versions_are_judged_as_they_are_read(versions):
+    """No versions, or none that are an object, are refused alike; an odd manifest is let be."""
+    body = document(versions=versions, time={"unpublished": {}} if versions == [] else None)
+    outcomes = []
+    for take in (packument.judge, packument.read):
+        try:
+            outcomes.append(take(body, name=UI, fetched_at=NOW).form)
+        except Malformed as error:
+            outcomes.append((type(error), error.reason))
+
+    assert outcomes[0] == outcomes[1]
+
+
+@given(packuments(), st.data())
+def test_shasums_are_all_that_is_stated(sample, data):
+    """A document with shasums for some versions differs by them alone, to the byte."""
+    versions = data.draw(st.lists(st.sampled_from(sample.versions), unique=True))
+
+    stated = packument.with_shasums(sample.body, dict.fromkeys(versions, SHASUM))
+
+    assert stated.replace(b',"shasum":"%b"' % SHASUM.encode(), b"") == sample.body
+    found = {version: packument.dist(read(stated, sample.name), version) for version in versions}
+    assert all(each is not None and each.shasum == SHASUM for each in found.values())
+
+
+def test_half_an_emoji_does_not_keep_a_shasum_out():
+    """A document that is read tolerantly is given its shasums as it was read."""
+    body = document(versions={"1.0.0": {"dist": {"tarball": "u"}}})
+    halved = body.replace(b'{"name"', b'{"readme":"\\ud83d","name"')
+
+    stated = packument.with_shasums(halved, {"1.0.0": SHASUM})
+
+    assert packument.dist(read(stated), "1.0.0") == Dist("1.0.0", "u", None, SHASUM)

@@ -133,3 +133,52 @@ def test_mended_text_can_be_read(text):
     assert wire.text(mended) == json.loads(token).encode("utf-16-le", "surrogatepass").decode(
         "utf-16-le", "replace"
     )
+
+
+# --- replacing ------------------------------------------------------------------------------------
+
+_MEMBERS = st.dictionaries(st.text(max_size=5), json_values(), max_size=5)
+
+
+@given(_MEMBERS.flatmap(objects), st.dictionaries(st.text(max_size=5), json_values(), max_size=3))
+def test_only_the_values_that_are_named_are_replaced(text, values):
+    """An object with other values for some keys has those, and all else in its order."""
+    body = text.encode()
+    wanted = dict(exact(body)) | {key: exact(value.encode()) for key, value in values.items()}
+
+    replaced = wire.replace(body, {key: value.encode() for key, value in values.items()})
+
+    assert exact(replaced) == tuple(wanted.items())
+
+
+@given(_MEMBERS.flatmap(objects), st.data())
+def test_replacing_a_value_by_itself_changes_no_byte(text, data):
+    """White space, the spelling of keys and everything else stays as it is."""
+    body = text.encode()
+    found = wire.envelope(body)
+    keys = data.draw(st.sets(st.sampled_from(sorted(found))) if found else st.just(set()))
+
+    assert wire.replace(body, {key: bytes(found[key]) for key in keys}) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "replaced"),
+    [
+        (b' { "a" : 1 , "b":{} } ', b' { "a" : 9 , "b":{} } '),
+        (b'{"\\u0061":1}', b'{"\\u0061":9}'),
+        (b'{"x":"\\"a\\":1","a":1}', b'{"x":"\\"a\\":1","a":9}'),
+        (b"{ }", b'{"a":9 }'),
+        (b'{"b":1\n}', b'{"b":1,"a":9\n}'),
+        (b'{"a":1,"b":2,"a":1}', b'{"a":9,"b":2}'),
+        (b'{"a":12,"a":1}', b'{"a":9}'),
+    ],
+)
+def test_a_value_is_replaced_in_its_place(body, replaced):
+    """A value gives way where it stands or is added at the end; of equal keys one is left."""
+    assert wire.replace(body, {"a": b"9"}) == replaced
+
+
+def test_nothing_is_replaced_in_what_is_no_object():
+    """Only an object has members."""
+    with pytest.raises(wire.Undecodable):
+        wire.replace(b"[1]", {"a": b"9"})
