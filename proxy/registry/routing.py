@@ -119,14 +119,17 @@ class Routing:
 
         While the database of hosted packages cannot be read, as of the last time that it could.
         """
-        now = self._monotonic()
+        now, rules = self._monotonic(), self._rules
         if self._guard is not None and now - self._checked_at < self._recheck.total_seconds():
             return self._guard
         try:
             revision = self._published.revision()
-            self._checked_at = now
             if self._guard is None or revision != self._revision:
                 await self._catch_up(revision)
+            # Not before: whoever asks meanwhile would go by other rules and the names of a second
+            # ago, and an uplink would hear of a name that was published in between.
+            if rules is self._rules:
+                self._checked_at = now
         except (errors.StorageAway, errors.StorageCorrupt):
             if self._guard is None:
                 raise
