@@ -16,7 +16,7 @@ import pytest
 
 from proxy import cli, errors
 from proxy.config import Found, names, problems
-from proxy.config.settings import SECTIONS, Setting, Uplink, settings_of
+from proxy.config.settings import RULE_KEYS, SECTIONS, Setting, Uplink, settings_of
 from proxy.registry.answers import CacheState, Freshness
 from proxy.registry.arriving import HOLD_BACK_BYTES
 from proxy.serving import worker, workers
@@ -107,6 +107,17 @@ def test_settings() -> None:
 
     assert shown is not None
     assert shown[1] == settings_table()
+
+
+def test_rule_keys() -> None:
+    """The table of a rule's keys holds each one with its explanation, in order."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| (.*) \|$",
+        page("docs/configuration.md").partition("\n## Rules\n")[2].partition("\n## ")[0],
+        re.MULTILINE,
+    )
+
+    assert rows == list(RULE_KEYS.items())
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
