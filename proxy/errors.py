@@ -54,6 +54,15 @@ class Unauthenticated(RegistryError):
     template = "{reason}"
 
 
+class WrongPassword(Unauthenticated):
+    """A password in a body is wrong: other headers would not help. Facts: reason.
+
+    Told without `WWW-Authenticate`, for which npm would print a sentence of its own, about tokens.
+    """
+
+    code = "E_PASSWORD"
+
+
 class OneTimePasswordRequired(Unauthenticated):
     """The second factor is missing or wrong: clients ask for it and send the request once more.
 

@@ -12,8 +12,8 @@ from proxy.app.storage import Storage
 from proxy.config.settings import Config
 from proxy.config.settings import Uplink as UplinkConfig
 from proxy.npm.policy import Rules
-from proxy.registry.accounts import Accounts
 from proxy.registry.access import PackageAccess
+from proxy.registry.accounts import Accounts
 from proxy.registry.answers import Document
 from proxy.registry.audits import Audits
 from proxy.registry.bases import Bases
@@ -26,9 +26,9 @@ from proxy.registry.limits import Limits, PasswordCheck
 from proxy.registry.logins import Logins
 from proxy.registry.merged import Merged
 from proxy.registry.mirror import Ages, Mirror
+from proxy.registry.own_tokens import OwnTokens
 from proxy.registry.owning import Owning
 from proxy.registry.packuments import Finished, Packuments
-from proxy.registry.own_tokens import OwnTokens
 from proxy.registry.permissions import Permissions
 from proxy.registry.profiles import Profiles
 from proxy.registry.published import Published

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from proxy import errors
 from proxy.npm import tokens
+from proxy.registry.limits import BAD_CREDENTIALS, Limits
 from proxy.storage.hosting import Deed
 from proxy.storage.identity import People, TokenRecord, UserRecord
 
@@ -102,11 +103,13 @@ class Callers:
         *,
         people: People,
         passwords: Passwords,
+        limits: Limits,
         admins: Collection[str],
         clock: Callable[[], datetime],
     ) -> None:
         self._people = people
         self._passwords = passwords
+        self._limits = limits
         self._admins = frozenset(admins)
         self._clock = clock
         self._known: dict[str, _Known] = {}
@@ -130,11 +133,20 @@ class Callers:
             return Caller(client_ip=client_ip, otp=otp, is_rejected=True)
         return self._caller(known, client_ip, otp)
 
+    async def refused(self, caller: Caller) -> None:
+        """Count that this caller had to be known and is not. Raises TooManyRequests.
+
+        Only who sent something wrong comes here; a token that is good goes on being so, whatever
+        else comes from its address.
+        """
+        key = f"credentials address {caller.client_ip}"
+        await self._limits.admit(BAD_CREDENTIALS, key)
+        await self._limits.failed(key)
+
     async def flush(self) -> None:
         """Write down which tokens were used since the last time; never on the way of a request."""
-        used, self._used = self._used, set()
-        for token_hash in used:
-            await self._people.mark_token_used(token_hash, self._clock())
+        for _ in range(len(self._used)):
+            await self._people.mark_token_used(self._used.pop(), self._clock())
 
     async def _of(self, kind: str, value: str, client_ip: str) -> _Known | None:
         self._forget_if_changed()
@@ -174,11 +186,14 @@ class Callers:
         key = hashlib.blake2b(text.encode(), key=self._salt).hexdigest()
         known = self._known.get(key)
         if known is None:
+            revision = self._revision
             user = await self._passwords.check(name, password, client_ip)
             if user is None:
                 return None
             known = _Known(user, None, await self._groups(name))
-            self._known[key] = known
+            # It took a while: what was changed meanwhile is asked for anew at the next request.
+            if self._revision == revision == self._people.revision():
+                self._known[key] = known
         return known
 
     async def _groups(self, user: str) -> frozenset[str]:
@@ -191,7 +206,8 @@ class Callers:
             return False
         token = known.token
         if token is None:
-            return True
+            # A password alone is not enough for who has a second factor: they log in.
+            return known.user.totp_mode is None
         if token.expires_at is not None and token.expires_at <= self._clock():
             return False
         return not token.cidrs or _is_within(client_ip, token.cidrs)

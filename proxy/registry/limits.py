@@ -3,17 +3,27 @@
 A wrong password costs a failure of the user and one of the address; ten of either in five minutes,
 and nobody is checked for that user or from that address until the oldest is five minutes old. So
 nobody is locked out for good, and a password cannot be tried out. Source: the limits of PyPI.
+
+Who is let in has not failed yet: a thousand tries at the same moment would all be let in. So a
+worker lets in and checks two passwords at a time, and one second factor (second_factor.py).
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy import errors
 from proxy.storage.identity import People, UserRecord
-from proxy.storage.passwords import Passwords
+from proxy.storage.passwords import AT_ONCE, Passwords, is_outdated
+
+_log = logging.getLogger(__name__)
+
+# Longer than any name here: what somebody makes up is not kept whole.
+_LONGEST_KEY = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class Limit:
 
 LOGINS = Limit(10, timedelta(minutes=5))
 SECOND_FACTORS = Limit(5, timedelta(minutes=5))
+BAD_CREDENTIALS = Limit(30, timedelta(minutes=1))
 
 
 class Limits:
@@ -58,14 +69,28 @@ class PasswordCheck:
         self._people = people
         self._passwords = passwords
         self._limits = limits
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def check(self, user: str, password: str, client_ip: str) -> UserRecord | None:
-        """The user, if there is one and this is their password. Raises TooManyRequests."""
-        keys = (f"login user {user}", f"login address {client_ip}")
-        await self._limits.admit(LOGINS, *keys)
-        found = await self._people.user(user)
-        known = found.password_hash if found and not found.is_disabled else None
-        if not await self._passwords.is_right(password, known):
-            await self._limits.failed(*keys)
-            return None
+        """The user, if there is one and this is their password. Raises TooManyRequests.
+
+        It takes as long for a user who does not exist. A hash of an old kind becomes a new one.
+        """
+        keys = (f"login user {user[:_LONGEST_KEY]}", f"login address {client_ip}")
+        async with self._room:
+            await self._limits.admit(LOGINS, *keys)
+            found = await self._people.user(user)
+            known = found.password_hash if found and not found.is_disabled else None
+            if not await self._passwords.is_right(password, known):
+                await self._limits.failed(*keys)
+                return None
+        if known is not None and is_outdated(known):
+            await self._renew(user, password, known)
         return found
+
+    async def _renew(self, user: str, password: str, known: str) -> None:
+        try:
+            await self._people.renew_hash(user, known, await self._passwords.hash(password))
+        except errors.RegistryError as fault:
+            # It is as good as it was; the next login tries again.
+            _log.warning("a password hash cannot be renewed", extra={"reason": str(fault)})

@@ -2,15 +2,17 @@
 
 A caller may do something with a name if all of these say so, in this order:
 
-1. the name lives here (a write; a read goes to wherever it lives);
-2. the rule's list for the action names the caller (`read` for every action: who may not read a
+1. a token they came with is not restricted to other packages or, for a write, to reading;
+2. the name lives here (a write; a read goes to wherever it lives);
+3. the rule's list for the action names the caller (`read` for every action: who may not read a
    package is told that it does not exist);
-3. the token, if they came with one, is not restricted to other packages, or to reading;
 4. the package, if it exists: a restricted one is read by its owners and collaborators, and any is
    written to by its owners and by collaborators with the permission to write;
 5. for a write: the second factor, where the account asks for one.
 
-Administrators pass 2 and 4. Reading what comes from an uplink asks only for 2.
+Administrators pass 3 and 4. Reading what comes from an uplink asks only for 3. A write is told what
+its token is not for, which says nothing of the package; a read is told that there is no such
+package.
 
 What is about an organisation and no package (its members, its teams) goes by the caller's role in
 it. Who has none is told that it does not exist; administrators own every one.
@@ -36,6 +38,9 @@ class SecondFactor(Protocol):
 
     async def require(self, caller: Caller) -> None:
         """Raises OneTimePasswordRequired, or TooManyRequests, unless the caller's is good."""
+
+    async def require_if_set(self, caller: Caller) -> None:
+        """As `require`, for a caller who has confirmed a second factor."""
 
 
 class Permissions:
@@ -80,6 +85,7 @@ class Permissions:
         OneTimePasswordRequired.
         """
         user = caller.require()
+        self._require_token(caller.token, name.full)
         guard = await self._routing.guard()
         origin = guard.origin_of(name.full)
         if not origin.takes_versions:
@@ -90,7 +96,6 @@ class Permissions:
         listed = guard.rule_of(name.full).listed(action)
         if not (caller.is_admin or covers_caller(listed, user, caller.groups)):
             raise errors.Forbidden(reason=f"{user} may not {action.value} {name.full} (rules)")
-        self._require_token(caller.token, name.full)
         head = await self._hosted.head(name.full)
         if not await self._may_write(caller, user, head):
             raise errors.Forbidden(reason=f"{user} is no owner of {name.full}")
@@ -104,10 +109,10 @@ class Permissions:
         OneTimePasswordRequired.
         """
         user = caller.require()
+        self._require_token(caller.token, name.full)
         origin = await self.require_read(caller, name)
         if not origin.takes_versions:
             raise errors.NotHosted(name=name.full, origin=str(origin))
-        self._require_token(caller.token, name.full)
         await self._require_proof(caller)
         return user
 
@@ -120,6 +125,30 @@ class Permissions:
         user = caller.require()
         _require_whole(caller.token)
         await self._require_proof(caller)
+        return user
+
+    def account_of(self, caller: Caller) -> str:
+        """The caller's name, if what they came with is as good as they are themselves.
+
+        Whoever changes an account could make a token without restrictions: a restricted one may
+        not. Raises Unauthenticated, Forbidden.
+        """
+        user = caller.require()
+        _require_whole(caller.token)
+        if caller.token is not None and caller.token.cidrs:
+            raise errors.Forbidden(reason="this token is for certain addresses only")
+        return user
+
+    async def require_account(self, caller: Caller) -> str:
+        """The caller's name, for a change of their own account: profile, password, tokens.
+
+        It asks for the second factor of whoever has one, in either mode and of every token. Raises
+        Unauthenticated, Forbidden, OneTimePasswordRequired, TooManyRequests.
+        """
+        user = self.account_of(caller)
+        if not caller.proof.is_given:
+            await self._second_factor.require_if_set(caller)
+            caller.proof.is_given = True
         return user
 
     async def role_in(self, caller: Caller, org: str) -> Role | None:

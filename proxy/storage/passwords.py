@@ -11,19 +11,20 @@ import asyncio
 import argon2
 import bcrypt
 
+from proxy.npm.users import LONGEST_PASSWORD
+
 # OWASP's floor for argon2id, 18 ms on a slow core; the library's own choice takes 64 MiB a check.
 _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_AT_ONCE = 2
+AT_ONCE = 2
 _LONGEST_BCRYPT_BYTES = 72  # what comes after is not looked at: refused rather than cut
 _BCRYPT = ("$2a$", "$2b$", "$2y$")
-LONGEST_CHARACTERS = 1024
 
 
 class Passwords:
     """Makes and checks hashes; more than two at a time wait for one another."""
 
     def __init__(self) -> None:
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._room = asyncio.Semaphore(AT_ONCE)
         # Checked in the place of a user who does not exist, so that the time tells nothing.
         self._nobody = _HASHER.hash("")
 
@@ -34,7 +35,7 @@ class Passwords:
 
     async def is_right(self, password: str, password_hash: str | None) -> bool:
         """Whether this is the password of that hash; None is nobody's, and takes as long."""
-        if len(password) > LONGEST_CHARACTERS:
+        if len(password) > LONGEST_PASSWORD:
             return False
         async with self._room:
             right = await asyncio.to_thread(_is_right, password, password_hash or self._nobody)

@@ -38,7 +38,7 @@ _LONGEST_PATH = 2_048
 _TOKEN_PATHS = re.compile(
     r"(/-/(?:user/token|npm/v1/tokens/token|v1/done|login)/)[^/]+", re.IGNORECASE
 )
-_TOKENS = re.compile(r"npm_[A-Za-z0-9]{16,}")
+_TOKENS = re.compile(r"(npm|phs|phc)_[A-Za-z0-9_-]{16,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def _second(at: int) -> str:
 
 
 def _without_tokens(text: str) -> str:
-    return _TOKENS.sub("npm_***", text) if "npm_" in text else text
+    return _TOKENS.sub(r"\1_***", text) if "_" in text else text
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

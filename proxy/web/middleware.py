@@ -19,7 +19,7 @@ from multidict import istr
 
 from proxy import errors
 from proxy.web import bodies, login, replies
-from proxy.web.access_log import AccessLog, Entry
+from proxy.web.access_log import AccessLog, Entry, masked
 from proxy.web.addresses import Address
 from proxy.web.deadlines import Deadlines
 from proxy.web.keys import CALLERS, EXCHANGE, Drain, Exchange
@@ -39,6 +39,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID = istr("X-Request-Id")
 _OTP = istr("npm-otp")
+_NOTICE = istr("npm-notice")
+_NOT_VALID = "the token sent is not valid here (any more); log in again"
 _SPOKEN = ((1, 0), (1, 1))
 # What a socket takes without pausing (asyncio's and uvloop's high-water mark).
 _UNPAUSED_BYTES = 64 * 1024
@@ -95,9 +97,13 @@ async def _answer(
     except TimeoutError:
         raised = errors.UplinkTimeout(uplink="(any)", reason="no answer in time")
     except Exception:  # noqa: BLE001  # the one place where a bug becomes a 500
-        _log.exception("a bug", extra={"request_id": exchange.id, "path": request.raw_path})
+        _log.exception("a bug", extra={"request_id": exchange.id, "path": masked(request.raw_path)})
         raised = errors.RegistryError()
-    return replies.error(raised, request_id=exchange.id, is_write=request.method in WRITES)
+    reply = replies.error(raised, request_id=exchange.id, is_write=request.method in WRITES)
+    if exchange.caller.is_rejected and reply.status in {401, 404}:
+        # Whether there is such a package or not: it says something of the token alone.
+        reply.headers[_NOTICE] = _NOT_VALID
+    return reply
 
 
 async def _handled(
@@ -105,11 +111,17 @@ async def _handled(
 ) -> web.StreamResponse:
     headers, client_ip = request.headers, exchange.address.client_ip
     authorization, otp = headers.get(hdrs.AUTHORIZATION), headers.get(_OTP)
-    exchange.caller = await request.app[CALLERS].resolve(authorization, client_ip, otp)
+    callers = request.app[CALLERS]
+    known_by = None if exchange.is_open else authorization
+    exchange.caller = await callers.resolve(known_by, client_ip, otp)
     try:
         return await handler(request)
     except errors.OneTimePasswordRequired as error:
         raise await login.offer(request, error) from None
+    except errors.Unauthenticated:
+        if exchange.caller.is_rejected:
+            await callers.refused(exchange.caller)
+        raise
 
 
 async def _send(request: web.Request, reply: web.StreamResponse) -> None:
@@ -132,7 +144,7 @@ async def _write(request: web.Request, reply: web.StreamResponse) -> None:
         await reply.prepare(request)
         await reply.write_eof()
     except ConnectionError:
-        _log.debug("the client has gone", extra={"path": request.raw_path})
+        _log.debug("the client has gone", extra={"path": masked(request.raw_path)})
         if isinstance(reply, bodies.Streamed):
             await reply.close()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -208,6 +208,11 @@ def http_date(at: datetime) -> str:
     return format_datetime(at, usegmt=True)
 
 
+def instant(at: datetime) -> str:
+    """An instant in a JSON document, to the millisecond, as npm writes it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _sentence(raised: errors.RegistryError | web.HTTPException) -> str:
     if isinstance(raised, web.HTTPException):
         return raised.reason
@@ -233,7 +238,7 @@ def _more_headers(
 ) -> Iterator[tuple[str, str]]:
     if isinstance(raised, errors.MethodNotAllowed):
         yield hdrs.ALLOW, str(raised.facts["allowed"])
-    if isinstance(raised, errors.Unauthenticated):
+    if isinstance(raised, errors.Unauthenticated) and not isinstance(raised, errors.WrongPassword):
         needs_otp = isinstance(raised, errors.OneTimePasswordRequired)
         yield hdrs.WWW_AUTHENTICATE, "OTP" if needs_otp else "Bearer"
     if status in _RETRIED:

@@ -119,6 +119,13 @@ class Stories:
     async def resolve(self, authorization: str | None, client_ip: str, otp: str | None) -> Caller:
         return Caller(client_ip=client_ip)
 
+    async def refused(self, caller: Caller) -> None:
+        await self._called("refused", caller.client_ip)
+
+    async def log_out(self, caller: Caller, token: str) -> None:
+        await self._called("log out")
+        raise errors.NotFound(reason="you have no such token")
+
     async def bulk(self, body: bytes, request_id: str) -> bytes:
         await self._called("bulk", body, request_id)
         return b"{}"
@@ -186,6 +193,7 @@ async def serve(
     for key in (keys.CALLERS, keys.READING, keys.AUDITS, keys.RELAY, keys.SIGNATURES):
         app[key] = stories
     app[keys.ROUTING] = stories
+    app[keys.ACCOUNTS] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)
     routes.mount(app, Addresses(public_url=public_url, trusted_proxies=trusted_proxies))

@@ -21,6 +21,7 @@ EXAMPLES: list[tuple[errors.RegistryError, int]] = [
     (errors.PublishTooLarge(reason="the tarball is too large", limit_bytes=1), 413),
     (errors.Busy(reason="later"), 503),
     (errors.Unauthenticated(reason="who?"), 401),
+    (errors.WrongPassword(reason="wrong"), 401),
     (errors.Forbidden(reason="blocked"), 403),
     (errors.MethodNotAllowed(method="PUT", allowed="GET, HEAD"), 405),
     (errors.Conflict(reason="Document update conflict."), 409),

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.web import audits, login, ops, packuments, relay, routes, search, tarballs
+from proxy.web import (
+    accounts,
+    audits,
+    login,
+    ops,
+    packuments,
+    relay,
+    routes,
+    search,
+    tarballs,
+    tokens,
+)
 from proxy.web.middleware import Handler
 from proxy.web.routes import TABLE, Table
 from proxy.web.targets import parse
@@ -38,12 +49,12 @@ FOUND = [
     ),
     ("GET", "/-/v1/search?text=x", search.get_search, {}),
     ("GET", "/-/ping?write=true", ops.get_ping, {}),
-    ("GET", "/-/whoami", ops.get_whoami, {}),
+    ("GET", "/-/whoami", accounts.get_whoami, {}),
     ("GET", "/-/health", ops.get_health, {}),
     ("GET", "/-/ready", ops.get_ready, {}),
     ("GET", "/-/metrics", ops.get_metrics, {}),
-    ("OPTIONS", "/n", routes.refuse_method, {"allowed": "GET, HEAD"}),
-    ("TRACE", "/n", routes.refuse_method, {"allowed": "GET, HEAD"}),
+    ("OPTIONS", "/n", routes.refuse_method, {"allowed": "GET, HEAD, PUT"}),
+    ("TRACE", "/n", routes.refuse_method, {"allowed": "GET, HEAD, PUT"}),
     ("POST", "/", routes.refuse_method, {"allowed": "GET, HEAD"}),
     ("POST", "/-/ping", routes.refuse_method, {"allowed": "GET, HEAD"}),
     ("GET", "/-/npm/v1/security/audits", routes.refuse_method, {"allowed": "POST"}),
@@ -51,14 +62,16 @@ FOUND = [
         "PATCH",
         "/-/package/n/dist-tags",
         routes.refuse_method,
-        {"allowed": "GET, HEAD"},
+        {"allowed": "GET, HEAD, POST, PUT"},
     ),
     ("GET", "/-/nope", routes.refuse_target, {}),
     ("GET", "/-", routes.refuse_target, {}),
     ("GET", "/-/ping/more", routes.refuse_target, {}),
     ("GET", "/-/package/@s/dist-tags", routes.refuse_target, {}),
     ("GET", "/-/package/a/b/dist-tags", routes.refuse_target, {}),
-    ("PUT", "/-/user/org.couchdb.user:x", routes.refuse_target, {}),
+    ("PUT", "/-/user/org.couchdb.user:x", accounts.put_user, {"user": "org.couchdb.user:x"}),
+    ("DELETE", "/-/user/token/phs_x", accounts.delete_token, {"token": "phs_x"}),
+    ("DELETE", "/-/npm/v1/tokens/token/k1", tokens.delete_token, {"key": "k1"}),
     ("POST", "/-/v1/login", login.post_login, {}),
     ("GET", "/-/v1/done/abc", login.get_done, {"id": "abc"}),
     ("GET", "/-/login/abc", login.get_login, {"id": "abc"}),
