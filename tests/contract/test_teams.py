@@ -56,6 +56,36 @@ async def test_teams_have_members_and_grants(people: People) -> None:
     assert await people.grants("acme", "ci") == {}
 
 
+async def test_a_users_teams_are_listed_with_their_organisations(people: People) -> None:
+    """Somebody's teams are told sorted, of all organisations, and nobody else's."""
+    for org, team in (("other", "devs"), ("acme", "web"), ("acme", "core"), ("acme", "ci")):
+        await people.set_team(TeamRecord(org, team, ""), ANN)
+        for user in ("ann", "zoe"):
+            await people.set_member(org, user, Role.DEVELOPER, ANN)
+    for org, team in (("other", "devs"), ("acme", "web"), ("acme", "core")):
+        await people.set_team_member(org, team, "ann", ANN)
+    await people.set_team_member("acme", "ci", "zoe", ANN)
+
+    assert await people.teams_of("ann") == [("acme", "core"), ("acme", "web"), ("other", "devs")]
+    assert await people.teams_of("zoe") == [("acme", "ci")]
+    assert await people.teams_of("eve") == []
+
+
+async def test_who_is_out_of_a_team_is_told_of_it_no_more(people: People) -> None:
+    """A team that one has left, that is gone, or whose organisation one has left is not theirs."""
+    for org in ("acme", "other"):
+        await people.set_member(org, "ann", Role.DEVELOPER, ANN)
+        for team in ("core", "web", "ci"):
+            await people.set_team(TeamRecord(org, team, ""), ANN)
+            await people.set_team_member(org, team, "ann", ANN)
+
+    await people.drop_team_member("acme", "core", "ann", ANN)
+    await people.drop_team("acme", "web", ANN)
+    await people.drop_member("other", "ann", ANN)
+
+    assert await people.teams_of("ann") == [("acme", "ci")]
+
+
 async def test_unknown_team_is_refused(people: People) -> None:
     """A team that is not there gets neither members nor grants."""
     with pytest.raises(NotFound, match="acme:devs"):
