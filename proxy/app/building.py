@@ -58,6 +58,7 @@ def build(
     app[keys.PUBLISHING] = hosting.publishing
     app[keys.RELAY] = mirroring.relay
     app[keys.SIGNATURES] = hosting.signatures
+    app[keys.SEARCHING] = hosting.searching
     app[keys.AUDITS] = mirroring.audits
     app[keys.ROUTING] = mirroring.rules
     app[keys.DRAIN] = drain
@@ -88,6 +89,7 @@ def build(
                 await stack.enter_async_context(log)
             await mirroring.open(stack)
             stack.push_async_callback(hosting.reading.close)
+            stack.push_async_callback(hosting.searching.close)
             stack.push_async_callback(storage.upkeep.flush)
             stack.push_async_callback(hosting.tidying.once)
             for task in (

@@ -37,6 +37,7 @@ from proxy.registry.reading import Reading
 from proxy.registry.relay import Relay
 from proxy.registry.removing import Removing
 from proxy.registry.routing import Routing
+from proxy.registry.searching import Searching
 from proxy.registry.second_factor import SecondFactor
 from proxy.registry.signatures import Signatures
 from proxy.registry.starring import Starring
@@ -196,6 +197,7 @@ class Hosting:
     starring: Starring
     publishing: Publishing
     signatures: Signatures
+    searching: Searching
     logins: Logins
     accounts: Accounts
     own_tokens: OwnTokens
@@ -333,6 +335,13 @@ class Hosting:
                 clock=clock,
             ),
             signatures=signatures,
+            searching=Searching(
+                permissions=permissions,
+                hosted=storage.hosted,
+                people=storage.people,
+                relay=mirroring.relay,
+                clock=clock,
+            ),
             logins=Logins(
                 people=storage.people,
                 passwords=passwords,

@@ -6,7 +6,9 @@ The answer's shape is `{"objects": [{"package": {"name": ...}}], "total": 1, "ti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from proxy.npm import wire
 
@@ -29,27 +31,35 @@ def names(text: str) -> Iterator[str]:
             yield f"{word}/" if word.startswith("@") and "/" not in word else word
 
 
-def only(answer: bytes, keep: Callable[[str], bool]) -> bytes:
-    """The answer without packages that `keep` refuses.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of results: each with the name of its package, and how many there are in all.
 
-    Every result's `maintainers` is a list, because npm iterates it.
+    `more` is what else the answer says, `time` among it.
+    """
 
-    `total` is lowered by what was taken out of this page. Raises wire.Undecodable if it is no
-    search result.
+    objects: tuple[tuple[str, dict[str, Any]], ...]
+    total: int
+    more: Mapping[str, Any]
+
+
+def read(answer: bytes) -> Found:
+    """Read an uplink's answer. Every result's `maintainers` is a list, because npm iterates it.
+
+    Raises wire.Undecodable if it is no search result.
     """
     value = wire.loads(answer)
     objects = value.get("objects") if isinstance(value, dict) else None
     if not isinstance(objects, list):
         message = "not a search result: it has no list of objects"
         raise wire.Undecodable(message)
-    kept = [entry for entry in objects if keep(_name(entry))]
-    for entry in kept:
+    named = tuple((_name(entry), entry) for entry in objects)
+    for _, entry in named:
         if not isinstance(entry["package"].get("maintainers"), list):
             entry["package"]["maintainers"] = []
+    more = {key: each for key, each in value.items() if key not in {"objects", "total"}}
     total = value.get("total")
-    if isinstance(total, int):
-        value["total"] = total - (len(objects) - len(kept))
-    return wire.dumps({**value, "objects": kept})
+    return Found(named, max(total, len(named)) if isinstance(total, int) else len(named), more)
 
 
 def _name(entry: object) -> str:

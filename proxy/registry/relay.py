@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -80,25 +80,24 @@ class Relay:
         return await self._passed_on(uplink, path, _ATTESTATIONS_AGE, "attestations", request_id)
 
     async def search(self, query: str, request_id: str = "") -> Document:
-        """Search results, without names that come from elsewhere.
+        """An uplink's answer to a search, as it came; its `freshness` says which uplink's.
 
         `query` is the raw query string. NotFound if it asks for what no uplink may hear of.
         """
         text = " ".join(value for key, value in parse_qsl(query) if key == "text")
-        guard = await self._routing.guard()
-        uplink = self._searched(text, guard)
+        uplink = self._searched(text, await self._routing.guard())
         path = f"-/v1/search?{query}"
 
         async def ask() -> bytes:
             found = await self._get(uplink, path, "search", request_id)
             try:
-                return searches.only(
-                    found, lambda name: guard.origin_of(name).uplink == uplink.name
-                )
+                searches.read(found)
             except wire.Undecodable as fault:
                 raise errors.UplinkBroken(uplink=uplink.name, reason=f"search: {fault}") from fault
+            return found
 
-        return await self._remembered(f"{uplink.name} {path}", _SEARCH_AGE, ask)
+        answer = await self._remembered(f"{uplink.name} {path}", _SEARCH_AGE, ask)
+        return replace(answer, freshness=replace(answer.freshness, uplink=uplink.name))
 
     async def downloads(self, path: str, request_id: str = "") -> Document:
         """Download counts, if the uplink has them.

@@ -26,8 +26,6 @@ from proxy.registry.own_tokens import Page
 from proxy.registry.publishing import Written
 from proxy.storage.hosting import Access
 from proxy.storage.identity import Permission, Role, TeamRecord, TokenRecord, UserRecord
-from proxy.storage.hosting import Access
-from proxy.storage.identity import Permission, Role, TeamRecord
 from proxy.web.addresses import Address
 from proxy.web.targets import Target
 
@@ -193,67 +191,6 @@ class Starring(Protocol):
         """Names of what a user (None: the caller) has starred and the caller may read."""
 
 
-class PackageAccess(Protocol):
-    """Who may do what with a package that lives here."""
-
-    async def of(self, caller: Caller, name: PackageName) -> Access:
-        """Whether it is public or restricted."""
-
-    async def set(self, caller: Caller, name: PackageName, access: Access) -> None:
-        """Make it public or restricted."""
-
-    async def collaborators(self, caller: Caller, name: PackageName) -> Mapping[str, Permission]:
-        """By user, owners included."""
-
-    async def packages_of(self, caller: Caller, user: str) -> Mapping[str, Permission]:
-        """By package, of those that the caller may read."""
-
-
-class Teams(Protocol):
-    """Organisations, their members, and their teams with what they were granted."""
-
-    async def members(self, caller: Caller, org: str) -> Mapping[str, Role]:
-        """Everybody in it."""
-
-    async def set_member(self, caller: Caller, org: str, user: str, role: Role) -> int:
-        """Take somebody in; returns how many members there are."""
-
-    async def drop_member(self, caller: Caller, org: str, user: str) -> None:
-        """Take somebody out."""
-
-    async def teams(self, caller: Caller, org: str) -> Sequence[TeamRecord]:
-        """Its teams."""
-
-    async def set_team(self, caller: Caller, org: str, team: str, description: str | None) -> None:
-        """Make a team."""
-
-    async def drop_team(self, caller: Caller, org: str, team: str) -> None:
-        """Remove a team."""
-
-    async def team_members(self, caller: Caller, org: str, team: str) -> Sequence[str]:
-        """Who is in a team."""
-
-    async def set_team_member(self, caller: Caller, org: str, team: str, user: str) -> None:
-        """Put somebody into a team."""
-
-    async def drop_team_member(self, caller: Caller, org: str, team: str, user: str) -> None:
-        """Take somebody out of a team."""
-
-    async def org_packages(self, caller: Caller, org: str) -> Mapping[str, Permission]:
-        """What any of its teams was granted."""
-
-    async def team_packages(self, caller: Caller, org: str, team: str) -> Mapping[str, Permission]:
-        """What a team was granted."""
-
-    async def grant(
-        self, caller: Caller, org: str, team: str, name: PackageName, permission: Permission
-    ) -> None:
-        """Grant a package to a team."""
-
-    async def revoke(self, caller: Caller, org: str, team: str, name: PackageName) -> None:
-        """Take a grant back."""
-
-
 class Audits(Protocol):
     """Security advisories. Bodies are JSON without content coding; answers are JSON."""
 
@@ -262,6 +199,15 @@ class Audits(Protocol):
 
     async def tree(self, path: str, body: bytes, request_id: str) -> bytes:
         """A quick or full audit; `path` is its address below the registry's root."""
+
+
+class Searching(Protocol):
+    """Text search."""
+
+    async def search(
+        self, caller: Caller, query: Sequence[tuple[str, str]], base_url: str, request_id: str
+    ) -> Document:
+        """Search results; `query` are the pairs of a query string."""
 
 
 class Signatures(Protocol):
@@ -273,9 +219,6 @@ class Signatures(Protocol):
 
 class Relay(Protocol):
     """What is passed on from an uplink and remembered."""
-
-    async def search(self, query: str, request_id: str) -> Document:
-        """Search results; `query` is a query string."""
 
     async def downloads(self, path: str, request_id: str) -> Document:
         """Download counts; `path` has no leading slash."""
@@ -400,10 +343,9 @@ CHANGING: web.AppKey[Changing] = web.AppKey("changing", Changing)
 TAGS: web.AppKey[Tags] = web.AppKey("tags", Tags)
 OWNING: web.AppKey[Owning] = web.AppKey("owning", Owning)
 STARRING: web.AppKey[Starring] = web.AppKey("starring", Starring)
-ACCESS: web.AppKey[PackageAccess] = web.AppKey("access", PackageAccess)
-TEAMS: web.AppKey[Teams] = web.AppKey("teams", Teams)
 AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
+SEARCHING: web.AppKey[Searching] = web.AppKey("searching", Searching)
 SIGNATURES: web.AppKey[Signatures] = web.AppKey("signatures", Signatures)
 ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)
 ACCOUNTS: web.AppKey[Accounts] = web.AppKey("accounts", Accounts)

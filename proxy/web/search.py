@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from aiohttp import web
 
 from proxy.web import replies
-from proxy.web.keys import EXCHANGE, RELAY
+from proxy.web.keys import EXCHANGE, SEARCHING
 
 
 async def get_search(request: web.Request) -> web.StreamResponse:
     """`GET /-/v1/search?text=...`: `{objects, total, time}`."""
-    # Decoded and encoded again: one spelling of a query, and nothing in it that is not one.
-    query = urlencode(list(request.query.items()))
-    found = await request.app[RELAY].search(query, request[EXCHANGE].id)
+    exchange = request[EXCHANGE]
+    found = await request.app[SEARCHING].search(
+        exchange.caller, list(request.query.items()), exchange.address.base_url, exchange.id
+    )
     return await replies.document(request, found, cache_control=replies.NO_STORE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -144,8 +144,10 @@ class Stories:
         await self._called("attestations", name.full, version, request_id)
         return self._plain(b'{"attestations":[]}')
 
-    async def search(self, query: str, request_id: str) -> Document:
-        await self._called("search", query, request_id)
+    async def search(
+        self, caller: Caller, query: Sequence[tuple[str, str]], base_url: str, request_id: str
+    ) -> Document:
+        await self._called("search", list(query), base_url, request_id)
         return self._plain(b'{"objects":[],"total":0,"time":"now"}')
 
     async def downloads(self, path: str, request_id: str) -> Document:
@@ -190,7 +192,14 @@ async def serve(
         log=log, metrics=metrics, drain=drain or keys.Drain(), deadline=deadline
     )
     app = web.Application(middlewares=[guard])
-    for key in (keys.CALLERS, keys.READING, keys.AUDITS, keys.RELAY, keys.SIGNATURES):
+    for key in (
+        keys.CALLERS,
+        keys.READING,
+        keys.AUDITS,
+        keys.RELAY,
+        keys.SEARCHING,
+        keys.SIGNATURES,
+    ):
         app[key] = stories
     app[keys.ROUTING] = stories
     app[keys.ACCOUNTS] = stories

@@ -71,7 +71,7 @@ async def test_what_is_passed_on_is_asked_for_by_its_parts(port: int, stories: S
     await ask(port, "/-/npm/v1/security/audits/quick", method="POST", data=b"{}")
 
     assert [call[:-1] for call in stories.calls] == [
-        ("search", "text=a+b&size=20"),
+        ("search", [("text", "a b"), ("size", "20")], f"http://127.0.0.1:{port}"),
         ("keys",),
         ("attestations", "@s/n", "1.0.0"),
         ("downloads", "downloads/point/last-week/@s/n"),
