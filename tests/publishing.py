@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -151,7 +152,7 @@ class Home:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json", **self.authorization(user)}
         sent |= {key.replace("_", "-"): value for key, value in headers.items()}
-        return await self.registry.ask("PUT", path or address(name), sent, data)
+        return await self.registry.ask("PUT", path or address(name), sent, io.BytesIO(data))
 
     async def get(self, path: str, user: str | None = "ann", **headers: str) -> Answer:
         """One GET."""

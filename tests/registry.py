@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -138,7 +139,7 @@ class Registry:
         method: str,
         path: str,
         headers: Mapping[str, str] | None = None,
-        data: bytes | None = None,
+        data: bytes | io.BytesIO | None = None,
     ) -> Answer:
         url = URL(self.url + path, encoded=True)
         async with self.session.request(

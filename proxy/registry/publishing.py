@@ -45,8 +45,9 @@ from proxy.registry.callers import Caller
 from proxy.registry.intake import Body, Pace, Taken, Upload, refusals, too_large
 from proxy.registry.permissions import Permissions
 from proxy.registry.versions import examined
+from proxy.storage import hosting
 from proxy.storage.base import Blobs, Leases
-from proxy.storage.hosting import HostedIndex
+from proxy.storage.hosting import Deed, HostedIndex
 from proxy.storage.identity import People
 
 _log = logging.getLogger(__name__)
@@ -244,11 +245,20 @@ class Publishing:
             await upload.commit(digest)
             signature = self._signer.sign(new.name, new.version, new.tarball.integrity)
             row = await asyncio.to_thread(version.row, person, owners, signature)
-            rev = await self._hosted.publish(row, caller.deed(self._clock()))
+            rev = await self._add(row, caller.deed(self._clock()))
         _log.info(
             "published", extra={"package": new.name.full, "version": new.version, "user": user}
         )
         return Written(rev, new.version)
+
+    async def _add(self, row: hosting.NewVersion, deed: Deed) -> str:
+        try:
+            return await self._hosted.publish(row, deed)
+        except errors.VersionExists:
+            # Who came too late has stored a blob for nothing; the winner's has another digest.
+            if not await self._hosted.is_referenced(row.digest):
+                await self._blobs.delete(row.digest)
+            raise
 
     async def _persons(self, users: Sequence[str]) -> tuple[Person, ...]:
         found = [(user, await self._people.user(user)) for user in users]
