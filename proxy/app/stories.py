@@ -285,6 +285,7 @@ class Hosting:
             tokens=tokens,
             limits=limits,
             can_sign_up=config.auth.signup,
+            is_reserved=lambda name: name in config.auth.admins or mirroring.routing.names(name),
             clock=clock,
         )
         return cls(

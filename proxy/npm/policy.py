@@ -160,6 +160,11 @@ class Rules:
         patterns = (each for rule in self.rules if rule.origin.is_hosted for each in rule.match)
         return tuple(dict.fromkeys(patterns))
 
+    def names(self, user: str) -> bool:
+        """Whether any list names this very user."""
+        lists = (each for rule in self.rules for each in (rule.read, rule.publish, rule.unpublish))
+        return any(user in listed for listed in lists if listed)
+
     def completed(self, uplinks: Sequence[str]) -> Rules:
         """These rules, ending with `*` if just one uplink can be meant by it."""
         if self.has_catch_all or len(uplinks) != 1:

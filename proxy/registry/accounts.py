@@ -1,7 +1,8 @@
 """Accounts: logging in with a password, signing up, logging out, and who somebody is.
 
 A client that logs in and one that signs up send the same thing. So a name that is known is logged
-in, if the password is right; one that is not is signed up, if that is allowed (`auth.signup`).
+in, if the password is right; one that is not is signed up, if that is allowed (`auth.signup`). Not
+under a name that the configuration gives rights to: whoever came first would have them.
 While it is not, nobody is told whether a name is known: what is answered to a wrong password and
 to an unknown name is the same, and takes as long.
 """
@@ -25,6 +26,9 @@ from proxy.storage.identity import People, TokenKind, UserRecord
 # An office that begins to use this registry signs up from one address.
 SIGN_UPS = Limit(30, timedelta(hours=1))
 _WRONG = "the user name or the password is wrong"
+_RESERVED = (
+    "nobody can sign up as {name}; an administrator makes that account: packhouse user add {name}"
+)
 _CLOSED = "nobody can sign up here; an administrator makes accounts: packhouse user add NAME"
 
 
@@ -47,6 +51,7 @@ class Accounts:
         tokens: Tokens,
         limits: Limits,
         can_sign_up: bool,
+        is_reserved: Callable[[str], bool],
         clock: Callable[[], datetime],
     ) -> None:
         self._people = people
@@ -56,6 +61,7 @@ class Accounts:
         self._tokens = tokens
         self._limits = limits
         self._can_sign_up = can_sign_up
+        self._is_reserved = is_reserved
         self._clock = clock
 
     async def log_in(
@@ -89,6 +95,8 @@ class Accounts:
         if not self._can_sign_up:
             raise errors.Forbidden(reason=_CLOSED)
         users.check_new(name)
+        if self._is_reserved(name):
+            raise errors.Forbidden(reason=_RESERVED.format(name=name))
         users.check_password(password, name)
         if email is not None:
             users.check_email(email)

@@ -107,6 +107,10 @@ class Routing:
         """The patterns of the names that live here by rule."""
         return self._rules.claimed
 
+    def names(self, user: str) -> bool:
+        """Whether the rules in force name this very user."""
+        return self._rules.names(user)
+
     def replace(self, rules: Rules) -> None:
         """Put `rules` in force from the next question on."""
         self._rules = rules

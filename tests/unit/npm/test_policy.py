@@ -343,6 +343,15 @@ def test_a_list_covers_nobody_else(
     assert not policy.covers_caller(listed, user, groups)
 
 
+def test_rules_name_the_users_of_all_their_lists() -> None:
+    """A user is named by any list of any rule, and not by a group or a word for many."""
+    lists = [(("ann",), None, None), (None, ("bob", "@acme"), None), (None, None, ("cat", "$all"))]
+    table = Rules(tuple(Rule((), HOSTED, *each) for each in lists))
+
+    assert [table.names(user) for user in ("ann", "bob", "cat")] == [True, True, True]
+    assert [table.names(user) for user in ("acme", "eve", "all")] == [False, False, False]
+
+
 def test_the_rule_of_a_name_is_the_first_that_matches() -> None:
     """Who may do what is said by the rule that says where the name lives."""
     first, second = Rule(("@acme/ui",), HOSTED, ("$all",)), Rule(("@acme/*",), HOSTED, ("ann",))
