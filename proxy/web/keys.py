@@ -1,6 +1,6 @@
 """Where a handler finds its story: one AppKey each; and what is known of its request.
 
-The protocols say what a handler may ask of a story; `app.py` puts the stories of `registry/` behind
+The protocols say what a handler may ask of a story; `app/` puts the stories of `registry/` behind
 them.
 """
 
