@@ -126,11 +126,6 @@ async def get_metrics(request: web.Request) -> web.StreamResponse:
     return replies.text(body, content_type)
 
 
-async def get_whoami(_request: web.Request) -> web.StreamResponse:
-    """`GET /-/whoami`: nobody; there are no accounts in this version."""
-    raise errors.Unauthenticated(reason="nobody is logged in: this registry has no accounts")
-
-
 async def get_root(request: web.Request) -> web.StreamResponse:
     """`GET /`: who this is; for a browser, what to tell each client."""
     probe = request.app[PROBE]
