@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from proxy.cli import cache, check, keys, serve, setup
+from proxy.cli import audit, cache, check, keys, serve, setup, token, user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +16,8 @@ def main() -> None:
 main.add_command(serve.serve)
 main.add_command(check.check_config)
 main.add_command(setup.setup)
+main.add_command(user.user)
+main.add_command(token.token)
+main.add_command(audit.audit)
 main.add_command(cache.cache)
 main.add_command(keys.keys)
