@@ -210,6 +210,7 @@ async def test_replaced_rules_are_in_force_at_once(hosted: Counting) -> None:
 
     guard = await routing.guard()
     assert guard.rule_of("a").listed(Action.READ) == ("ann",)
+    assert (routing.names("ann"), routing.names("bob")) == (True, False)
     assert [str(guard.origin_of(name)) for name in ("@acme/ui", "lodash")] == ["npm", "hosted"]
 
 
