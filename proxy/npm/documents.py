@@ -9,6 +9,8 @@ from proxy.npm import ranges, wire
 from proxy.npm.names import PackageName
 from proxy.npm.wire import NULL, Raw
 
+LONGEST_TAG = 256  # characters: what an address may carry of it
+
 
 class BadPublish(ValueError):
     """A body that cannot be done as asked. `reason` says why, `field` where ("" for the whole)."""
@@ -69,6 +71,9 @@ def check_tag(tag: str) -> None:
     """Raise BadPublish unless a dist-tag may be called so."""
     if not tag.strip() or tag != tag.strip() or ranges.is_range(tag):
         raise BadPublish(f"a dist-tag may not be a version or a range: {tag[:100]!r}", "dist-tags")
+    if len(tag) > LONGEST_TAG or not tag.isprintable():
+        reason = f"a dist-tag is one line of at most {LONGEST_TAG} characters: {tag[:100]!r}"
+        raise BadPublish(reason, "dist-tags")
 
 
 def object_of(raw: bytes | Raw, key: str) -> dict[str, Raw]:

@@ -28,8 +28,8 @@ class Person:
 class Stored:
     """What may be changed of a package we hold: each version with its deprecation, or None.
 
-    One that `is_merged` is shown among what an uplink has of the name: its document says things
-    that are not about ours.
+    One that `is_merged` is shown beside what an uplink has of the name (merge.py): of its document
+    the readme and some tags may not be about ours.
     """
 
     versions: Mapping[str, str | None]
@@ -115,9 +115,7 @@ def changes(document: Document, stored: Stored, *, may_remove: bool) -> list[Cha
         found += [Removal(gone)] if gone else []
         found += _deprecations(document, stored)
         found += _tags(document, stored, gone)
-        if stored.is_merged:
-            return [*found, *_stars(document, stored)]
-        readme = document.text("readme")
+        readme = None if stored.is_merged else document.text("readme")
         found += [Readme(readme)] if readme and readme != stored.readme else []
     return [*found, *_owners(document, stored), *_stars(document, stored)]
 

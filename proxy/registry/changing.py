@@ -78,7 +78,7 @@ class Changing:
             maintainers=tuple([await self._person(owner) for owner in package.owners]),
             users=dict.fromkeys(package.stars, True),
             readme=package.readme,
-            is_merged=await self._is_merged(name),
+            is_merged=(await self._routing.guard()).origin_of(name.full).is_merged,
         )
 
     async def apply(self, caller: Caller, name: PackageName, update: Update) -> str:
@@ -88,9 +88,7 @@ class Changing:
         last owner forbids, NotFound for an owner nobody knows, VersionNotFound, Conflict.
         """
         package = await self._hosted.package(name.full)
-        is_merged = await self._is_merged(name)
-        narrowed = (_narrowed(each, caller, package, is_merged) for each in update.changes)
-        changes = [each for each in narrowed if each is not None]
+        changes = [each for each in update.changes if not _is_echo(each, package)]
         await self._require(caller, name, package, changes)
         if package is None:
             raise errors.PackageNotFound(name=name.full)
@@ -107,13 +105,17 @@ class Changing:
     ) -> str:
         """Remove the version of a tarball; returns the package's revision.
 
-        npm asks for this after the document has taken the version away; then there is nothing left
-        to do or to judge. Raises as `apply`, and TarballNotFound for one that never was.
+        npm asks for this after the document has taken the version away, with the one-time password
+        that was used up for that; then there is nothing left to do, and reading is all it takes.
+        Raises as `apply`, and TarballNotFound for one that never was.
         """
         found = await self._hosted.tarball(name.full, file)
         if found is not None:
             return await self.apply(caller, name, Update((Removal((found.version,)),), revision))
-        await self._permissions.require_reader(caller, name)
+        caller.require()
+        origin = await self._permissions.require_read(caller, name)
+        if not origin.takes_versions:
+            raise errors.NotHosted(name=name.full, origin=str(origin))
         version = names.version_of(name, file)
         now = await self._hosted.revision_of(name.full)
         if now is None or version is None or not await self._hosted.is_taken(name.full, version):
@@ -159,9 +161,6 @@ class Changing:
         if user not in package.owners and await self._people.user(user) is None:
             raise errors.NotFound(reason=f"there is no user {user} here who could own a package")
 
-    async def _is_merged(self, name: PackageName) -> bool:
-        return (await self._routing.guard()).origin_of(name.full).is_merged
-
     async def _person(self, user: str) -> Person:
         known = await self._people.user(user)
         return Person(user, (known.email if known else None) or "")
@@ -170,19 +169,11 @@ class Changing:
 _READ_AGAIN = "Document update conflict: somebody has changed the package; read it again"
 
 
-def _narrowed(
-    change: Change, caller: Caller, package: HostedPackage | None, is_merged: bool
-) -> Change | None:
-    """What of a change would change something here: clients echo what they have read."""
-    match change:
-        case Stars(users) if is_merged:
-            # Those who starred it at the uplink are in the document, and not ours to keep.
-            own = {user: is_on for user, is_on in users.items() if user == caller.user}
-            return Stars(own) if own else None
-        case Owners(maintainers) if package is not None:
-            is_so = tuple(person.name for person in maintainers) == package.owners
-            return None if is_so else change
-    return change
+def _is_echo(change: Change, package: HostedPackage | None) -> bool:
+    """Whether a change is none, because owners are compared by name: addresses may be old."""
+    if package is None or not isinstance(change, Owners):
+        return False
+    return tuple(person.name for person in change.maintainers) == package.owners
 
 
 def _removed(package: HostedPackage | None, change: Change) -> Collection[str]:

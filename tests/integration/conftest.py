@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests import changes
+from tests.changes import Shop
 from tests.fakes.stories import Bytes, Stories, serve
+from tests.fakes.uplink import FakeUplink
 from tests.floor import BIG, SMALL, TARBALL
+from tests.registry import Clock
 
 
 @pytest.fixture
@@ -21,4 +26,11 @@ def stories() -> Stories:
 @pytest.fixture
 async def port(stories: Stories) -> AsyncIterator[int]:
     async with serve(stories) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, uplink: FakeUplink, clock: Clock) -> AsyncIterator[Shop]:
+    """A registry where ann has published @acme/ui in two versions."""
+    async with changes.shop(tmp_path / "data", uplink, clock) as opened:
         yield opened

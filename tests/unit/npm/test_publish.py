@@ -208,6 +208,8 @@ REFUSED = {
     "a tag of another version": (document(**{"dist-tags": {"a": "1.0.0"}}), "dist-tags"),
     "a tag and another's": (document(**{"dist-tags": {"a": "1.1.0", "b": "1.0.0"}}), "dist-tags"),
     "a tag that is no string": (document(**{"dist-tags": {"a": 1}}), "dist-tags"),
+    "a tag of many lines": (document(**{"dist-tags": {"a\nb": "1.1.0"}}), "dist-tags"),
+    "a tag without end": (document(**{"dist-tags": {"a" * 257: "1.1.0"}}), "dist-tags"),
     "a tag that is a range": (document(**{"dist-tags": {"1.x": "1.1.0"}}), "dist-tags"),
     "a tag that is a version": (document(**{"dist-tags": {"v1.2.3": "1.1.0"}}), "dist-tags"),
     "an empty tag": (document(**{"dist-tags": {"": "1.1.0"}}), "dist-tags"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,3 +224,43 @@ def test_what_cannot_be_decoded_is_refused():
     with pytest.raises(BadPublish) as caught:
         publish.asked(NAME, text, {}, revision=None, stored=STORED)
     assert caught.value.field == "maintainers"
+
+
+# --- documents that are merged with an uplink's ---------------------------------------------------
+
+MERGED = replace(STORED, is_merged=True)
+
+
+def merged(**fields: Any) -> dict[str, Any]:
+    """The document of a fork: the uplink's version, some of its tags and its readme are in it."""
+    body = echo(readme="# upstream")
+    body["versions"]["9.0.0"] = {"name": NAME.full, "version": "9.0.0", "deprecated": "upstream's"}
+    body["dist-tags"] |= {"latest": "9.0.0", "canary": "9.0.0"}
+    return body | fields
+
+
+def test_an_echo_of_a_merged_document_changes_nothing():
+    """What is an uplink's in a document is no change of ours."""
+    assert ask(merged(), stored=MERGED).changes == ()
+    assert ask(merged(), revision="3-abc", stored=MERGED).changes == ()
+
+
+def test_changes_of_a_merged_document_are_of_ours():
+    """Of a merged document a text, a tag and a removal count where they are of our versions."""
+    body = merged()
+    del body["versions"]["1.0.0"], body["dist-tags"]["beta"]
+    body["versions"]["9.0.0"]["deprecated"] = "not ours to say"
+    body["versions"]["1.1.0"]["deprecated"] = ""
+    body["dist-tags"] |= {"fork": "1.1.0", "gone": "1.0.0"}
+
+    assert ask(body, revision="3-abc", stored=MERGED).changes == (
+        Removal(("1.0.0",)),
+        Deprecations({"1.1.0": ""}),
+        Tags({"fork": "1.1.0", "beta": None}),
+    )
+
+
+def test_people_of_a_merged_document_are_ours():
+    """Maintainers and stars in a merged document are about ours."""
+    body = merged(maintainers=[{"name": "bob", "email": ""}], users={"ann": True, "bob": True})
+    assert ask(body, stored=MERGED).changes == (Owners((BOB,)), Stars({"bob": True}))
