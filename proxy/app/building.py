@@ -71,6 +71,7 @@ def build(
             "hosted": storage.hosted.check,
         },
         uplinks=mirroring.states,
+        warnings=hosting.warnings,
         clock=clock,
     )
     routes.mount(

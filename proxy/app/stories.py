@@ -197,6 +197,7 @@ class Hosting:
     starring: Starring
     publishing: Publishing
     signatures: Signatures
+    published: Published
     searching: Searching
     logins: Logins
     accounts: Accounts
@@ -336,6 +337,7 @@ class Hosting:
                 clock=clock,
             ),
             signatures=signatures,
+            published=published,
             searching=Searching(
                 permissions=permissions,
                 hosted=storage.hosted,
@@ -353,6 +355,13 @@ class Hosting:
                 clock=clock,
             ),
         )
+
+    def warnings(self) -> dict[str, str]:
+        """What somebody has to see to, though requests are answered. It names no package."""
+        damaged = self.published.damaged
+        if not damaged:
+            return {}
+        return {"hosted": f"{damaged} published tarballs are damaged; the log names them"}
 
 
 def _uplink(

@@ -17,6 +17,7 @@ from proxy import app
 from proxy.cli import options
 from proxy.errors import RegistryError
 from proxy.npm import names
+from proxy.registry import scrub
 
 T = TypeVar("T")
 
@@ -114,7 +115,8 @@ async def _purge(storage: app.Storage, spec: str) -> int:
 def verify(config: Path | None, **given: object) -> None:
     """Read all that is kept and compare digests; what is damaged is removed, to be fetched again.
 
-    Ends with status 1 if anything was.
+    What was published here is read too, and only told: restore that from a backup. Ends with status
+    1 if anything is damaged.
     """
 
     async def work(storage: app.Storage) -> int:
@@ -129,10 +131,22 @@ def verify(config: Path | None, **given: object) -> None:
                     damaged += 1
                     _console.print(f"{verdict.what}: {verdict.damage}; removed", markup=False)
         _console.print(f"{read} files read, {damaged} damaged")
-        return damaged
+        return damaged + await _verify_hosted(storage)
 
     if _run(config, given, work):
         raise SystemExit(1)
+
+
+async def _verify_hosted(storage: app.Storage) -> int:
+    read = damaged = 0
+    async for verdict in scrub.hosted(storage.hosted, storage.hosted_blobs):
+        read += 1
+        if verdict.damage is not None:
+            damaged += 1
+            _console.print(f"{verdict.what}: {verdict.damage}; restore it", markup=False)
+    if read:
+        _console.print(f"{read} published tarballs read, {damaged} damaged")
+    return damaged
 
 
 @cache.command()

@@ -8,6 +8,8 @@ the revision, so that it changes with every write and with nothing else.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,9 +22,11 @@ from proxy.npm.updates import Person
 from proxy.registry.answers import CacheState, Document, Freshness
 from proxy.registry.bases import Bases
 from proxy.registry.hot import Hot
-from proxy.storage.base import Blob, Blobs
-from proxy.storage.hosting import HostedIndex, HostedPackage
+from proxy.storage.base import Blob, Blobs, Damaged
+from proxy.storage.hosting import HostedIndex, HostedPackage, HostedTarball
 from proxy.storage.identity import People
+
+_log = logging.getLogger(__name__)
 
 _OURS = Freshness(CacheState.HIT)
 _BESIDE_LOOP_BYTES = 256 * 1024  # of manifests: rendering that takes a millisecond
@@ -38,10 +42,16 @@ class PublishedTarball:
     modified_at: datetime | None = None
     freshness: Freshness = _OURS
     is_private: bool = True
+    on_damage: Callable[[], None] | None = None
 
     async def read(self, offset: int, length: int) -> bytes:
-        """A piece of it."""
-        return await self.blob.read(offset, length)
+        """A piece of it. Raises Damaged in the place of the end of what is not what was stored."""
+        try:
+            return await self.blob.read(offset, length)
+        except Damaged:
+            if self.on_damage is not None:
+                self.on_damage()
+            raise
 
     async def close(self) -> None:
         """Let the file go."""
@@ -65,6 +75,7 @@ class Published:
         self._blobs = blobs
         self._hot = hot
         self._bases = bases
+        self._damaged: set[str] = set()
 
     async def packument(self, name: PackageName) -> Packument | None:
         """All of a package, or None if nothing is published under this name now."""
@@ -108,17 +119,42 @@ class Published:
         return _small(found, package, "attestations", version)
 
     async def tarball(self, name: PackageName, file: str) -> PublishedTarball:
-        """A tarball, open. Raises TarballNotFound; StorageCorrupt if its bytes are gone."""
+        """A tarball, open. Raises TarballNotFound; Damaged if its bytes are not there any more."""
         record = await self._hosted.tarball(name.full, file)
         if record is None:
             raise errors.TarballNotFound(name=name.full, file=file)
-        blob = await self._blobs.open(record.digest, record.size_bytes)
+        try:
+            blob = await self._blobs.open_sound(record.digest, record.size_bytes)
+        except Damaged:
+            self._alarm(record, "its bytes have changed")
+            raise
         if blob is None:
-            raise errors.StorageCorrupt(
-                reason=f"the tarball {file} of {name.full} is gone or cut short; restore it from a "
-                "backup of the data folder"
-            )
-        return PublishedTarball(blob, record.size_bytes, f'"{record.digest[:32]}"')
+            self._alarm(record, "it is gone or cut short")
+            raise Damaged(record.digest)
+        self._damaged.discard(record.digest)
+        return PublishedTarball(
+            blob,
+            record.size_bytes,
+            f'"{record.digest[:32]}"',
+            on_damage=lambda: self._alarm(record, "its bytes have changed"),
+        )
+
+    @property
+    def damaged(self) -> int:
+        """How many tarballs this process has found damaged and has not seen restored."""
+        return len(self._damaged)
+
+    def _alarm(self, record: HostedTarball, what: str) -> None:
+        self._damaged.add(record.digest)
+        _log.error(
+            "published tarball damaged: restore it from a backup of the data folder",
+            extra={
+                "package": record.name,
+                "file": record.file,
+                "digest": record.digest,
+                "reason": what,
+            },
+        )
 
     async def _package(self, name: PackageName) -> HostedPackage:
         found = await self._hosted.package(name.full)

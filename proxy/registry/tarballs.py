@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from proxy.registry.mirror import Mirror
 from proxy.registry.routing import Routing
 from proxy.registry.streaming import Streamed
 from proxy.registry.upkeep import Upkeep
-from proxy.storage.base import Blob, Blobs, Index, PackumentRecord, TarballRecord
+from proxy.storage.base import Blob, Blobs, Damaged, Index, PackumentRecord, TarballRecord
 from proxy.storage.press import BodyLost, Press
 
 _log = logging.getLogger(__name__)
@@ -66,10 +66,19 @@ class Opened:
     modified_at: datetime | None
     freshness: Freshness
     is_private: bool = False
+    on_damage: Callable[[], Awaitable[None]] | None = None
 
     async def read(self, offset: int, length: int) -> bytes:
-        """A piece of it; waits for what has not arrived."""
-        return await self.source.read(offset, length)
+        """A piece of it; waits for what has not arrived.
+
+        Raises Damaged in the place of the end of what is not what was stored.
+        """
+        try:
+            return await self.source.read(offset, length)
+        except Damaged:
+            if self.on_damage is not None:
+                await self.on_damage()
+            raise
 
     async def close(self) -> None:
         """Let the file go."""
@@ -154,23 +163,40 @@ class Tarballs:
         record = await self._index.tarball(name.full, file)
         if record is None or record.uplink != mirror.uplink.name:
             return None
-        blob = await self._blobs.open(record.digest, record.size_bytes)
-        if blob is None:
+        try:
+            found = await (self._body if self._is_small(record) else self._sound)(record)
+        except Damaged:
+            found = None
+        if found is None:
             await self._lost(record)
             return None
         self._upkeep.used(name.full, file)
-        if record.size_bytes > self._small_bytes:
-            return _opened(blob, record)
+        if not isinstance(found, bytes):
+            return _opened(found, record, lambda: self._lost(record))
+        held = _held(found, record)
+        self._hot.put(name.full, file, held, record.size_bytes, as_of=as_of)
+        return held
+
+    def _is_small(self, record: TarballRecord) -> bool:
+        return record.size_bytes <= self._small_bytes
+
+    async def _sound(self, record: TarballRecord) -> Blob | None:
+        return await self._blobs.open_sound(record.digest, record.size_bytes)
+
+    async def _body(self, record: TarballRecord) -> bytes | None:
+        """All of a small one. Raises Damaged."""
+        blob = await self._blobs.open(record.digest, record.size_bytes)
+        if blob is None:
+            return None
         try:
             body = await blob.read(0, record.size_bytes)
+        except errors.StorageAway as fault:  # the disk cannot read it; perhaps it can write another
+            raise Damaged(record.digest) from fault
         finally:
             await blob.close()
         if hashlib.sha512(body).hexdigest() != record.digest:
-            await self._lost(record)
-            return None
-        held = _held(body, record)
-        self._hot.put(name.full, file, held, record.size_bytes, as_of=as_of)
-        return held
+            raise Damaged(record.digest)
+        return body
 
     async def _lost(self, record: TarballRecord) -> None:
         """Forget a tarball whose bytes are gone or damaged, so that it is fetched again."""
@@ -258,8 +284,15 @@ def _hit(record: TarballRecord) -> Freshness:
     return Freshness(CacheState.HIT, uplink=record.uplink)
 
 
-def _opened(blob: Blob, record: TarballRecord) -> Opened:
-    return Opened(blob, record.size_bytes, _etag(record.digest), record.stored_at, _hit(record))
+def _opened(blob: Blob, record: TarballRecord, on_damage: Callable[[], Awaitable[None]]) -> Opened:
+    return Opened(
+        source=blob,
+        size_bytes=record.size_bytes,
+        etag=_etag(record.digest),
+        modified_at=record.stored_at,
+        freshness=_hit(record),
+        on_damage=on_damage,
+    )
 
 
 def _held(body: bytes, record: TarballRecord) -> Held:

@@ -12,7 +12,6 @@ process of a node does this at a time (lease).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from proxy import errors
-from proxy.storage.base import Blob, Blobs, Index, Leases, TarballRecord
+from proxy.registry import scrub
+from proxy.registry.scrub import Verdict
+from proxy.storage.base import Blobs, Index, Leases, TarballRecord
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ _SECOND_SWEEP = _ORPHAN_AGE + timedelta(seconds=5)
 _SWEEP = timedelta(minutes=30)
 _BATCH = 64
 _LOOK_AT_DISK_EVERY = timedelta(seconds=1)
-_READ_BYTES = 1024 * 1024
 _LEASE = "upkeep"
 
 
@@ -59,14 +59,6 @@ class Swept:
     orphans: int
     orphan_bytes: int
     rendered: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What `verify` says of one thing. `damage` is None if its bytes are those that were stored."""
-
-    what: str
-    damage: str | None
 
 
 class Upkeep:
@@ -211,7 +203,9 @@ class Upkeep:
         for name in await self._index.names():
             for record in await self._index.tarballs(name):
                 if record.digest not in seen:
-                    seen[record.digest] = await self._damage(record.digest, record.size_bytes)
+                    seen[record.digest] = await scrub.damage(
+                        self._blobs, record.digest, record.size_bytes
+                    )
                 damage = seen[record.digest]
                 if damage is not None:
                     await self._index.drop_tarball(record.name, record.file)
@@ -219,27 +213,7 @@ class Upkeep:
                 yield Verdict(f"{record.name}@{record.version}", damage)
         async for digest, size_bytes, _ in self._blobs.digests():
             if digest not in seen:
-                damage = await self._damage(digest, size_bytes)
+                damage = await scrub.damage(self._blobs, digest, size_bytes)
                 if damage is not None:
                     await self._blobs.delete(digest)
                 yield Verdict(f"packument body {digest[:16]}", damage)
-
-    async def _damage(self, digest: str, size_bytes: int) -> str | None:
-        blob = await self._blobs.open(digest)
-        if blob is None:
-            return "the file is missing"
-        try:
-            if blob.size_bytes != size_bytes:
-                return f"{blob.size_bytes} bytes instead of {size_bytes}"
-            return None if await _sha512(blob) == digest else "its bytes have changed"
-        except errors.StorageAway as fault:
-            return str(fault)
-        finally:
-            await blob.close()
-
-
-async def _sha512(blob: Blob) -> str:
-    digest = hashlib.sha512()
-    for offset in range(0, blob.size_bytes, _READ_BYTES):
-        digest.update(await blob.read(offset, _READ_BYTES))
-    return digest.hexdigest()

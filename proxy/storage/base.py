@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from proxy.errors import StorageCorrupt
 from proxy.npm.forms import Form
 
 
@@ -171,6 +172,13 @@ class Incoming(Protocol):
         """
 
 
+class Damaged(StorageCorrupt):
+    """A blob's bytes are not those that were stored, or cannot be read. Facts: digest."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(reason=f"the bytes of {digest[:16]} have changed", digest=digest)
+
+
 class Blobs(Protocol):
     """Immutable bytes by digest (hex). Raises StorageFull and StorageAway."""
 
@@ -192,6 +200,13 @@ class Blobs(Protocol):
 
     async def open(self, digest: str, size_bytes: int | None = None) -> Blob | None:
         """None if absent, or if its size is not `size_bytes`."""
+
+    async def open_sound(self, digest: str, size_bytes: int | None = None) -> Blob | None:
+        """As `open`, for bytes that are sent on: they are those that were stored.
+
+        Raises Damaged if they are not, or have not been found so before and cannot be read. A very
+        large blob may be checked as it is read from start to end: the last read raises Damaged.
+        """
 
     async def delete(self, digest: str) -> bool: ...
 

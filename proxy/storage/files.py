@@ -43,7 +43,8 @@ from typing import Self, TypeVar
 from aiofiles.os import wrap
 
 from proxy.errors import StorageAway, StorageFull
-from proxy.storage import disk
+from proxy.storage import checking, disk
+from proxy.storage.checking import CheckedBlob, Checks
 from proxy.storage.disk import ours
 
 T = TypeVar("T")
@@ -53,12 +54,17 @@ _INLINE_BYTES = 64 * 1024
 
 
 class FileBlobs:
-    """Blobs under `folder`, which is created if need be. An async context manager."""
+    """Blobs under `folder`, which is created if need be. An async context manager.
 
-    def __init__(self, folder: Path) -> None:
+    A larger one than `checked_first_bytes` is checked while it is sent (checking.py).
+    """
+
+    def __init__(self, folder: Path, *, checked_first_bytes: int = checking.FIRST_BYTES) -> None:
+        self._checked_first_bytes = checked_first_bytes
         self._blobs = folder / "blobs"
         self._incoming = folder / "incoming"
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+        self._checks = Checks()
 
     async def __aenter__(self) -> Self:
         with ours():
@@ -114,6 +120,29 @@ class FileBlobs:
             await blob.close()
             return None
         return blob
+
+    async def open_sound(
+        self, digest: str, size_bytes: int | None = None
+    ) -> FileBlob | CheckedBlob | None:
+        """The blob, found sound now or before; a very large one while it is read."""
+        fd = disk.open_plain(self._place(digest))
+        if fd is None:
+            return None
+        handle = Handle(fd, self._threads)
+        mark = checking.mark(fd)
+        if size_bytes not in {None, mark[2]}:
+            handle.close()
+            return None
+        if self._checks.knows(digest, mark):
+            return FileBlob(handle)
+        if mark[2] > self._checked_first_bytes:
+            return CheckedBlob(handle, digest=digest, mark=mark, checks=self._checks)
+        try:
+            await self._checks.require(handle, digest, mark)
+        except BaseException:
+            handle.close()
+            raise
+        return FileBlob(handle)
 
     async def growing(self, key: str) -> tuple[GrowingBlob, int | None] | None:
         """The newest file that a living process is writing for `key`, and its announced total."""

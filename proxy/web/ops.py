@@ -27,22 +27,25 @@ _CHECKED_FOR = timedelta(seconds=1)
 class Readiness:
     """Whether requests can be answered.
 
-    `faults`: what cannot be used, and why; `uplinks`: name to the state of its breaker.
+    `faults`: what cannot be used, and why; `uplinks`: name to the state of its breaker; `warnings`:
+    what somebody has to see to, while requests are answered.
     """
 
     faults: Mapping[str, str]
     uplinks: Mapping[str, str]
+    warnings: Mapping[str, str]
 
     @property
     def is_ready(self) -> bool:
-        """An uplink that is away is told and is no fault: what we hold is still served."""
+        """What is told and is no fault: an uplink that is away, a tarball that is damaged."""
         return not self.faults
 
 
 class Probe:
     """Looks whether the parts work.
 
-    `checks` raise StorageAway; `uplinks` gives the state of each breaker by the uplink's name.
+    `checks` raise StorageAway; `uplinks` gives the state of each breaker by the uplink's name,
+    `warnings` what is to be told besides.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class Probe:
         version: str,
         checks: Mapping[str, Callable[[], Awaitable[None]]],
         uplinks: Callable[[], Mapping[str, str]],
+        warnings: Callable[[], Mapping[str, str]] = dict,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.version = version
         self._checks = checks
         self._uplinks = uplinks
+        self._warnings = warnings
         self._clock = clock
         self._started_at = clock()
         self._checked_at: datetime | None = None
@@ -76,7 +81,9 @@ class Probe:
             ):
                 self._faults = await self._look()
                 self._checked_at = now
-        return Readiness(faults=self._faults, uplinks=dict(self._uplinks()))
+        return Readiness(
+            faults=self._faults, uplinks=dict(self._uplinks()), warnings=dict(self._warnings())
+        )
 
     async def _look(self) -> dict[str, str]:
         faults = {}
@@ -116,6 +123,7 @@ async def get_ready(request: web.Request) -> web.StreamResponse:
         "status": "ready" if seen.is_ready else "not ready",
         "faults": dict(seen.faults),
         "uplinks": dict(seen.uplinks),
+        "warnings": dict(seen.warnings),
     }
     return replies.json(wire.dumps(body), status=200 if seen.is_ready else 503)
 

@@ -7,6 +7,7 @@ tested on what it will meet.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from typing import Self
 
 from proxy.errors import StorageAway, StorageFull
 from proxy.npm.forms import Form
-from proxy.storage.base import PackumentRecord, TarballRecord, Usage
+from proxy.storage.base import Damaged, PackumentRecord, TarballRecord, Usage
 
 KEPT_CHANGES = 10_000
 
@@ -184,6 +185,12 @@ class MemoryBlobs:
             return None
         return MemoryBlob(bytearray(found[0]))
 
+    async def open_sound(self, digest: str, size_bytes: int | None = None) -> MemoryBlob | None:
+        found = await self.open(digest, size_bytes)
+        if found is not None and hashlib.sha512(found.data).hexdigest() != digest:
+            raise Damaged(digest)
+        return found
+
     async def delete(self, digest: str) -> bool:
         return self._blobs.pop(_checked(digest), None) is not None
 
@@ -220,17 +227,17 @@ class MemoryBlob:
     """A view of bytes that may still grow."""
 
     def __init__(self, data: bytearray) -> None:
-        self._data = data
+        self.data = data
         self._is_open = True
 
     @property
     def size_bytes(self) -> int:
-        return len(self._data)
+        return len(self.data)
 
     async def read(self, offset: int, length: int) -> bytes:
         if not self._is_open:
             raise StorageAway(reason="the file was closed while it was in use")
-        return bytes(self._data[offset : offset + length])
+        return bytes(self.data[offset : offset + length])
 
     async def close(self) -> None:
         self._is_open = False
