@@ -11,8 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
 
 from proxy.npm import tokens
 from proxy.storage.hosted import open_database
@@ -21,6 +24,7 @@ from proxy.storage.identity import People, TokenKind, TokenRecord, UserRecord
 from proxy.storage.people import SqlitePeople
 from tests.fakes import packing
 from tests.fakes.uplink import FakeUplink
+from tests.process import Process
 from tests.registry import Answer, Clock, Registry
 from tests.routed import route
 
@@ -185,3 +189,61 @@ async def home(
     found = await add_users(folder, "ann", "bob", "eve")
     async with registry:
         yield Home(registry, uplink, found)
+
+
+HOSTED_RULES = json.dumps([{"match": "@acme/*", "from": "hosted"}, {"match": "*", "from": "npm"}])
+"""For PACKHOUSE_RULES of a process: `@acme/*` lives there."""
+
+
+class Publisher:
+    """Somebody who publishes to a process, on connections that are kept alive."""
+
+    def __init__(self, process: Process, token: str) -> None:
+        self._process = process  # whose port changes when it starts again
+        self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+
+    @property
+    def url(self) -> str:
+        return self._process.url
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, timeout=aiohttp.ClientTimeout(total=60)
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def put(self, body: bytes | AsyncIterator[bytes], name: str = UI) -> tuple[int, Document]:
+        """Status and JSON of a PUT. Raises aiohttp.ClientError where none comes."""
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
+        url = URL(self.url + address(name), encoded=True)
+        async with self._session.put(url, data=data) as reply:
+            return reply.status, await reply.json()
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        async with self._session.get(URL(self.url + path, encoded=True)) as reply:
+            return reply.status, await reply.read()
+
+    async def versions(self, name: str = UI) -> Document:
+        """The versions of a package, whole manifests by version."""
+        status, body = await self.get(address(name))
+        return dict(json.loads(body)["versions"]) if status == 200 else {}
+
+
+@asynccontextmanager
+async def hosting(
+    folder: Path, uplink_url: str, *users: str, **options: Any
+) -> AsyncIterator[tuple[Process, dict[str, str]]]:
+    """The product as people run it, with these users; and their tokens."""
+    settings = {"RULES": HOSTED_RULES, **options.pop("settings", {})}
+    process = Process(folder, uplink_url, settings=settings, **options)
+    found = await add_users(process.data, *(users or ("ann",)))
+    async with process:
+        yield process, found
+
+
+def blobs(process: Process) -> set[str]:
+    """The digests of all tarballs of a process, and the names of unfinished files."""
+    return {path.name for path in (process.data / "hosted").rglob("*") if path.is_file()}

@@ -74,11 +74,13 @@ class Version:
         )
 
     def _readme(self) -> tuple[str | None, str | None]:
-        """The readme that was sent, else the tarball's: pnpm and bun send none."""
-        if self.new.readme is not None or self.contents.readme is None:
-            return self.new.readme, self.new.readme_filename
-        file, text = self.contents.readme
-        return text, file
+        """The readme and its file, as they were sent; what was not sent is the tarball's.
+
+        pnpm and berry send no name of the file.
+        """
+        file, text = self.contents.readme or (None, None)
+        sent = self.new.readme
+        return text if sent is None else sent, self.new.readme_filename or file
 
     def _keywords(self) -> tuple[str, ...]:
         said = self.manifest.get("keywords")
