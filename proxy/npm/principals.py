@@ -67,7 +67,11 @@ def flaw_of(word: str) -> str | None:
 
 def flaw_of_user(word: str) -> str | None:
     """Why `word` cannot be the name of a user; None if it can."""
-    return None if _is(_USER, word) else f"{_shown(word)} is no user; {_nearest(word)}"
+    if _is(_USER, word):
+        return None
+    if word in _WORDS or _is(_GROUP, word):
+        return f"{_shown(word)} is no user; name users one by one"
+    return f"{_shown(word)} is no user; {_nearest(word)}"
 
 
 def _nearest_word(word: str) -> str:

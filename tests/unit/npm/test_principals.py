@@ -54,9 +54,15 @@ def test_a_word_that_names_nobody_says_what_to_write(word: str, said: str) -> No
 
 def test_a_group_is_no_user() -> None:
     """Where only a user may stand, a group and a word for many are refused."""
-    assert principals.flaw_of_user("ann") is None
-    assert "is no user" in (principals.flaw_of_user("@acme") or "")
-    assert "is no user" in (principals.flaw_of_user("$all") or "")
+    words = ("ann", "@acme", "@acme:core", "$all", "*")
+
+    assert [principals.flaw_of_user(word) for word in words] == [
+        None,
+        '"@acme" is no user; name users one by one',
+        '"@acme:core" is no user; name users one by one',
+        '"$all" is no user; name users one by one',
+        '"*" is no user; did you mean $all?',
+    ]
 
 
 def flaws(*rules: Rule) -> list[Flaw]:
