@@ -50,7 +50,7 @@ async def test_what_we_say_of_a_version(acme: Home) -> None:
         scripts={"postinstall": "node ."},
         files={"npm-shrinkwrap.json": b"{}", "a.js": b"1"},
         x_unknown={"b": 1, "a": [1.5, 12345678901234567890]},
-        _resolved="/home/ann/ui",
+        _resolved="/srv/ann/ui",
         _nodeVersion="22.1.0",
     )
     await acme.put(publish)
