@@ -18,6 +18,8 @@ _RANDOM_CHARACTERS = 30  # 178 bits
 _CHECK_CHARACTERS = 6  # a CRC-32
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_RANDOM_CHARACTERS + _CHECK_CHARACTERS}}}")
 _SHOWN_CHARACTERS = 4
+# Ours and npm's own, and the codes of confirmations.py: what may stand in a log shows no more.
+_SECRETS = re.compile(r"(npm_|phs_)[A-Za-z0-9]{16,}|(phc_)[A-Za-z0-9_-]{16,}")
 
 
 def new() -> str:
@@ -40,6 +42,11 @@ def hash_of(token: str) -> str:
 def shown(token: str) -> str:
     """What is displayed of a token: its beginning and its end."""
     return f"{token[: len(PREFIX) + _SHOWN_CHARACTERS]}…{token[-_SHOWN_CHARACTERS:]}"
+
+
+def masked(text: str) -> str:
+    """Text as it may be logged: whatever looks like a token is only its prefix."""
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text) if "_" in text else text
 
 
 def _checksum(body: str) -> str:

@@ -2,7 +2,8 @@
 
 JSON, or text for a terminal.
 
-It goes to standard error; the access log goes to standard output (web/access_log.py).
+It goes to standard error; the access log goes to standard output (web/access_log.py). Whatever
+looks like a token is masked, wherever it stands: a client can put one into any address.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 
 from proxy.config.settings import Log, LogFormat
-from proxy.npm import wire
+from proxy.npm import tokens, wire
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -47,7 +48,7 @@ class JsonLines(logging.Formatter):
         line |= {key: _plain(value) for key, value in facts_of(record).items()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return wire.dumps(line).decode()
+        return tokens.masked(wire.dumps(line).decode())
 
 
 class TextLines(logging.Formatter):
@@ -62,7 +63,7 @@ class TextLines(logging.Formatter):
         line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return line
+        return tokens.masked(line)
 
 
 def _plain(value: object) -> object:

@@ -20,7 +20,7 @@ from typing import BinaryIO, Self
 
 from aiohttp import hdrs, web
 
-from proxy.npm import wire
+from proxy.npm import tokens, wire
 from proxy.web.keys import Exchange
 
 _log = logging.getLogger(__name__)
@@ -33,12 +33,11 @@ _COMPLAIN_EVERY = timedelta(minutes=1)
 _LONGEST_AGENT = 256
 _LONGEST_PATH = 2_048
 
-# Paths that carry a token (npm logout, npm token revoke) or lead to one (web logins), and what
-# looks like one anywhere else.
+# Paths that carry a token (npm logout, npm token revoke) or lead to one (web logins); what looks
+# like one is masked anywhere else, too.
 _TOKEN_PATHS = re.compile(
     r"(/-/(?:user/token|npm/v1/tokens/token|v1/done|login)/)[^/]+", re.IGNORECASE
 )
-_TOKENS = re.compile(r"(npm|phs|phc)_[A-Za-z0-9_-]{16,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def masked(target: str) -> str:
     path = target.partition("?")[0].partition("#")[0]
     if "/-/" in path:
         path = _TOKEN_PATHS.sub(r"\1***", path)
-    return _without_tokens(path)[:_LONGEST_PATH]
+    return tokens.masked(path)[:_LONGEST_PATH]
 
 
 def as_json(entry: Entry) -> bytes:
@@ -106,7 +105,7 @@ def as_json(entry: Entry) -> bytes:
         "seconds": round(entry.seconds, 6),
         "cache": entry.cache,
         "uplink": entry.uplink,
-        "user_agent": _without_tokens(entry.user_agent[:_LONGEST_AGENT]),
+        "user_agent": tokens.masked(entry.user_agent[:_LONGEST_AGENT]),
     }
     if entry.is_cut:
         line["cut"] = True
@@ -194,10 +193,6 @@ class AccessLog:
 @lru_cache(maxsize=16)
 def _second(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _without_tokens(text: str) -> str:
-    return _TOKENS.sub(r"\1_***", text) if "_" in text else text
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

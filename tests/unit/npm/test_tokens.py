@@ -56,3 +56,17 @@ def test_what_is_shown_of_a_token_is_not_enough_to_use_it() -> None:
 
     assert shown == f"{TOKEN[:8]}…{TOKEN[-4:]}"
     assert not tokens.is_sound(shown)
+
+
+@pytest.mark.parametrize("text", ["", "lodash", "npm_lifecycle", "phs_short", "a_b phs_ c"])
+def test_what_is_no_token_is_left_alone(text: str) -> None:
+    """Text without a token in it is logged as it is."""
+    assert tokens.masked(text) == text
+
+
+def test_tokens_are_masked_wherever_they_stand() -> None:
+    """Of a token, ours or npm's, and of a code of a web page nothing but its kind is logged."""
+    ours, code = tokens.new(), "phc_abc-DEF_0123456789abcdef"
+    theirs = "npm_" + ours.removeprefix("phs_")
+    text = f'{{"a":"{ours}","b":"/x/{theirs}?{code}"}}'
+    assert tokens.masked(text) == '{"a":"phs_***","b":"/x/npm_***?phc_***"}'
