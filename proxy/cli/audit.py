@@ -69,7 +69,7 @@ def _as_text(row: AuditRow) -> str:
     where = " ".join(filter(None, (deed.client_ip, key)))
     parts = [f"{deed.at:%Y-%m-%d %H:%M:%S}Z", deed.user, row.action.value, row.subject]
     # As JSON, so that nothing in a fact reaches the terminal as a command.
-    parts += [f"{name}={json.dumps(fact)}" for name, fact in facts.items() if fact is not None]
+    parts += [f"{name}={json.dumps(fact)}" for name, fact in facts.items()]
     return "  ".join(parts) + (f"  ({where})" if where else "")
 
 

@@ -168,17 +168,18 @@ async def test_a_long_log_is_exported_whole(data: Path) -> None:
     assert len((await done(data, "audit")).splitlines()) == 100
 
 
-async def test_a_fact_does_not_reach_the_terminal_as_a_command(data: Path) -> None:
-    """What somebody wrote into a fact is shown escaped."""
+async def test_facts_are_shown_as_json(data: Path) -> None:
+    """What somebody wrote into a fact reaches no terminal as a command; what is taken is null."""
     await add(data, "ann")
     sql = """
     INSERT INTO audit (at, user, action, subject, facts)
-    VALUES (1, 'eve', 'publish', 'p', CAST('{"tag": "\\u001b[2J\\u009b"}' AS BLOB))
+    VALUES (1, 'eve', 'publish', 'p',
+        CAST('{"tag": "\\u001b[2J\\u009b", "permission": null}' AS BLOB))
     """
     async with open_database(data / "hosted.sqlite") as database:
         await database.write(lambda db: db.execute(sql))
 
     said = await done(data, "audit", "--user", "eve")
 
-    assert 'tag="\\u001b[2J\\u009b"' in said
+    assert 'tag="\\u001b[2J\\u009b"  permission=null' in said
     assert said.isascii()
