@@ -17,6 +17,7 @@ import pytest
 from proxy import cli, errors
 from proxy.config import Found, names, problems
 from proxy.config.settings import RULE_KEYS, SECTIONS, Setting, Uplink, settings_of
+from proxy.npm import clients
 from proxy.registry.answers import CacheState, Freshness
 from proxy.registry.arriving import HOLD_BACK_BYTES
 from proxy.serving import worker, workers
@@ -239,6 +240,16 @@ def _majors(pattern: str) -> list[int]:
     installed = package["dependencies"] | package["optionalDependencies"]
     found = [at for name, at in installed.items() if re.fullmatch(pattern, name)]
     return sorted({int(at.rpartition("@")[2].partition(".")[0]) for at in found})
+
+
+def test_lines_for_clients() -> None:
+    """The page of clients has every line that the start page and `packhouse setup` show."""
+    text = page("docs/clients.md")
+    told = clients.guides("https://npm.example.com", ["@acme/*"])
+
+    assert [
+        line for each in told for step in each.steps for line in step.lines if line not in text
+    ] == []
 
 
 FIGURES = {

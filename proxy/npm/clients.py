@@ -88,12 +88,14 @@ def _berry(url: str, patterns: Sequence[str]) -> Sequence[Step]:
 
 
 def _bun(url: str, patterns: Sequence[str]) -> Sequence[Step]:
-    names = wire.dumps(list(patterns)).decode()
+    # bun compares whole names.
+    names = wire.dumps([pattern.replace("*", "NAME") for pattern in patterns]).decode()
     return (
         Step("Point bun here", ("[install]", f'registry = "{url}/"'), "bunfig.toml"),
         Step("Log in: bun sends the token that npm has got", (f"npm login --registry {url}/",)),
         Step(
-            f"{_EXEMPT} (minimumReleaseAge, if you have set it), below [install]",
+            f"{_EXEMPT} (minimumReleaseAge, if you have set it); bun wants whole names; put it"
+            " below [install]",
             (f"minimumReleaseAgeExcludes = {names}",) if patterns else (),
             "bunfig.toml",
         ),

@@ -267,3 +267,66 @@ async def test_a_second_factor_is_asked_for_at_the_login(registry: Registry, mod
 
     assert [reply.status for reply in (without, wrong, spaced, reused)] == [401, 401, 200, 401]
     assert b"one-time password is missing" in without.body
+
+
+# --- signing up -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def open_house(registry: Registry) -> Registry:
+    """A registry where anybody may make an account."""
+    await registry.stop()
+    registry.set("auth", signup=True)
+    await registry.start()
+    return registry
+
+
+async def test_somebody_new_signs_up_on_the_page(open_house: Registry) -> None:
+    """Where sign-up is on, the page makes an account and the client is logged in with it."""
+    login = await begin(open_house, b'{"create":true}')
+    page = await login.shown()
+
+    reply = await login.answer("signup", name="newcomer", email="new@registry.example")
+
+    token = (await login.poll()).json()["token"]
+    who = await open_house.get("/-/whoami", Authorization=f"Bearer {token}")
+    assert b"Create an account" in page.body
+    assert reply.status == 200
+    assert who.json() == {"username": "newcomer"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "said"),
+    [
+        ({"name": "ann"}, 409, b"taken"),
+        ({"name": "An Other"}, 422, b"user name is"),
+        ({"name": "bob", "password": "short"}, 422, b"10 characters"),
+        ({"name": "bob", "email": "nowhere"}, 422, b"e-mail"),
+    ],
+    ids=["taken", "bad-name", "short-password", "bad-email"],
+)
+async def test_what_no_account_can_be_is_told(
+    open_house: Registry, typed: dict[str, str], status: int, said: bytes
+) -> None:
+    """A name that is taken or impossible, or a weak password, comes back with the reason."""
+    await add_user(open_house)
+    login = await begin(open_house)
+
+    reply = await login.answer("signup", **typed)
+
+    assert reply.status == status
+    assert said in reply.body
+    assert (await login.poll()).status == 202
+
+
+async def test_nobody_signs_up_where_that_is_off(registry: Registry) -> None:
+    """Without auth.signup the page offers no account, and a form that asks for one is refused."""
+    login = await begin(registry, b'{"create":true}')
+    page = await login.shown()
+
+    reply = await login.answer("signup", name="newcomer")
+
+    assert b"Create an account" not in page.body
+    assert reply.status == 403
+    assert b"ask an administrator" in reply.body
+    assert await people_of(registry).users() == []
