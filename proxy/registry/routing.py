@@ -3,7 +3,8 @@
 A name once published here stays here: it is hosted whatever the rules say later, or merged where a
 rule says so. Which names those are is read once; then the change log says what was added. That is
 looked at every `recheck` only: a name that is published now has a rule that lets it live here, so
-that it matters only when other rules are put in force, and then it is read at once.
+that it matters only when other rules are put in force. Then it is read at once, and for each
+question as long as another worker may still go by the rules before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from proxy.npm.policy import EVERYTHING, HOSTED, Origin, Rule, Rules
 from proxy.registry.mirror import Mirror
 
 _MOST_REMEMBERED = 16_384
+# How long after us the last worker puts other rules in force.
+_OTHERS_FOLLOW = timedelta(seconds=10)
 
 
 class Published(Protocol):
@@ -91,7 +94,7 @@ class Routing:
         self._published = published
         self._recheck = recheck
         self._monotonic = monotonic
-        self._checked_at = float("-inf")
+        self._checked_at = self._watched_until = float("-inf")
         self._revision: int | None = None
         self._sequence = -1
         self._owned: frozenset[str] = frozenset()
@@ -115,6 +118,7 @@ class Routing:
         """Put `rules` in force from the next question on."""
         self._rules = rules
         self._checked_at = float("-inf")
+        self._watched_until = self._monotonic() + _OTHERS_FOLLOW.total_seconds()
         if self._guard is not None:
             self._guard = Guard(rules, self._owned)
 
@@ -124,7 +128,8 @@ class Routing:
         While the database of hosted packages cannot be read, as of the last time that it could.
         """
         now, rules = self._monotonic(), self._rules
-        if self._guard is not None and now - self._checked_at < self._recheck.total_seconds():
+        is_young = now - self._checked_at < self._recheck.total_seconds()
+        if self._guard is not None and is_young and now >= self._watched_until:
             return self._guard
         try:
             revision = self._published.revision()

@@ -243,6 +243,19 @@ async def test_other_rules_hold_with_all_that_was_published_until_then(hosted: C
     assert {(await each).origin_of("@acme/ui") for each in asking} == {HOSTED}
 
 
+async def test_what_a_worker_under_the_old_rules_publishes_stays(hosted: Counting) -> None:
+    """While others may still go by the rules before, no question trusts the last look."""
+    now = 100.0
+    routing = routing_of(hosted, recheck=timedelta(hours=1), monotonic=lambda: now)
+    routing.replace(Rules((REST,)))
+    assert (await routing.guard()).origin_of("@acme/ui") == NPM
+
+    await hosted.publish(a_version(name="@acme/ui"), ANN)
+    now += 9
+
+    assert (await routing.guard()).origin_of("@acme/ui") == HOSTED
+
+
 async def test_rules_replaced_during_a_look_are_looked_at_again(hosted: Counting) -> None:
     """A look that began under other rules does not count for those that are in force at its end."""
     routing = routing_of(hosted, recheck=timedelta(hours=1))
