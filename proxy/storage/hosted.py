@@ -110,7 +110,10 @@ class SqliteHosted:
         return [row[0] for row in found]
 
     async def search_rows(self) -> Sequence[SearchRow]:
-        return [hosted_rows.search_row(row) for row in await self._database.scan(schema.SEARCH)]
+        # Rows of thousands of packages are made into records where they are read, in a thread.
+        return await self._database.look_aside(
+            lambda db: [hosted_rows.search_row(row) for row in ask(db, schema.SEARCH)]
+        )
 
     async def owned_by(self, user: str) -> Sequence[str]:
         return [row[0] for row in await self._database.scan(schema.OWNED_BY, (user,))]
