@@ -83,7 +83,7 @@ class Server:
         values.WORKERS, 1, 'how many processes serve; "auto" is one for each core'
     )
     max_publish_size_bytes: int = _value(
-        values.SIZE, "200MiB", "the largest body that may be published"
+        values.SIZE, "200MiB", "the largest tarball that may be published"
     )
     drain: timedelta = _value(
         values.TIME, "1s", "how long clients are told to go elsewhere before a stop"
