@@ -376,3 +376,18 @@ def test_an_origin_says_whether_it_takes_versions() -> None:
     assert [each.takes_versions for each in origins] == [True, True, True, False]
     assert [each.is_hosted for each in origins] == [True, True, False, False]
     assert origins[1] == HOSTED
+
+
+def test_claimed_are_the_names_that_live_here_alone() -> None:
+    """Claimed are the patterns of hosted rules, each once, in order; those of a merge are not."""
+    merged = policy.origin("npm", is_merged=True)
+    given = Rules(
+        (
+            Rule(("@acme/*", "tool"), HOSTED),
+            Rule(("left-pad",), merged),
+            Rule(("@other/*", "tool"), HOSTED),
+            Rule(("*",), NPM),
+        )
+    )
+
+    assert given.claimed == ("@acme/*", "tool", "@other/*")

@@ -77,6 +77,8 @@ def test_a_reply_that_was_cut_is_marked() -> None:
         ("/npm/-/user/token/abcdef?x", "/npm/-/user/token/***"),
         ("/-/USER/token/abcdef/more", "/-/USER/token/***/more"),
         ("/-/npm/v1/tokens/token/abcdef", "/-/npm/v1/tokens/token/***"),
+        ("/-/v1/done/abcdef", "/-/v1/done/***"),
+        ("/npm/-/login/abcdef?next=x", "/npm/-/login/***"),
         ("/x/npm_abcdefghijklmnop0123456789ABCDEFGHIJ/y", "/x/npm_***/y"),
         ("/npm_lifecycle", "/npm_lifecycle"),
     ],
