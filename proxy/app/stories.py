@@ -332,7 +332,9 @@ class Hosting:
                 signer=signatures,
                 bounds=Bounds(
                     tarball_bytes=config.server.max_publish_size_bytes,
-                    min_free_bytes=config.cache.min_free_bytes,
+                    # A cache that has filled the disk stands at its floor: below it there is
+                    # still room to publish, until upkeep has evicted something.
+                    min_free_bytes=config.cache.min_free_bytes // 2,
                 ),
                 clock=clock,
             ),

@@ -204,7 +204,7 @@ class Publishing:
     async def _check_room(self) -> None:
         wanted_bytes = self._announced_bytes + self._bounds.min_free_bytes
         if await self._blobs.free_bytes() < wanted_bytes:
-            raise errors.StorageFull(reason="a publish does not fit above cache.min_free")
+            raise errors.StorageFull(reason="a publish does not fit above half of cache.min_free")
 
     async def _check_new(self, caller: Caller, name: PackageName, key: str) -> None:
         """Refuse a tarball by its name if it can only be refused once all of it has come."""
