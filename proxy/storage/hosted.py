@@ -166,7 +166,10 @@ class SqliteHosted:
 
         def work(db: Connection) -> str:
             _require_revision(db, name, expected_revision)
-            told = [t for each in changes for t in alterations.make(db, name, each, deed, latest)]
+            told: list[Told] = []
+            for each in changes:
+                _require_revision(db, name, None)  # the change before may have removed all of it
+                told += alterations.make(db, name, each, deed, latest)
             return _settle(db, name, deed, told) if told else _revision(db, name)
 
         return await self._database.write(work)

@@ -16,6 +16,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proxy.errors import RegistryError
+from proxy.npm.updates import (
+    Change,
+    Deprecations,
+    Owners,
+    Person,
+    Readme,
+    Removal,
+    Stars,
+    Tags,
+    WholeRemoval,
+)
 from proxy.storage.hosted import SqliteHosted, open_database
 from proxy.storage.hosting import Access, Deed, HostedIndex, NewVersion
 from tests.fakes.memory_hosting import MemoryHosted
@@ -33,6 +44,18 @@ deeds = st.builds(
 )
 # What a caller believes is there: what is, what is not any more, or that it does not matter.
 beliefs = st.sampled_from(["this", "any", "another"])
+changes: st.SearchStrategy[Change] = st.one_of(
+    st.builds(
+        Deprecations,
+        st.dictionaries(versions, st.sampled_from(["old", ""]), min_size=1, max_size=2),
+    ),
+    st.builds(Tags, st.dictionaries(tags, st.none() | versions, min_size=1, max_size=2)),
+    st.builds(Removal, st.tuples(versions)),
+    st.just(WholeRemoval()),
+    st.builds(Owners, st.lists(st.builds(Person, users), min_size=1).map(tuple)),
+    st.builds(Stars, st.dictionaries(users, st.booleans(), min_size=1)),
+    st.builds(Readme, st.sampled_from(["one", "two"])),
+)
 
 
 class HostedMachine(RuleBasedStateMachine):
@@ -120,6 +143,14 @@ class HostedMachine(RuleBasedStateMachine):
     @rule(name=names, access=st.sampled_from(Access), deed=deeds)
     def set_access(self, name: str, access: Access, deed: Deed) -> None:
         self.both(lambda hosted: hosted.set_access(name, access, deed))
+
+    @rule(name=names, asked=st.lists(changes, min_size=1, max_size=4), deed=deeds, belief=beliefs)
+    def change(self, name: str, asked: list[Change], deed: Deed, belief: str) -> None:
+        async def change(hosted: HostedIndex) -> str:
+            expected = await believed(hosted, name, belief)
+            return await hosted.change(name, asked, deed, expected, latest=newest)
+
+        self.both(change)
 
     @rule(name=names, version=versions, user=users, digest=digests)
     def look(self, name: str, version: str, user: str, digest: str) -> None:

@@ -250,12 +250,15 @@ class MemoryHosted:
         *,
         latest: Latest,
     ) -> str:
-        revision = self._expected(name, expected_revision).revision
+        found = self._expected(name, expected_revision)
+        counter = found.counter + bool(changes)
         # The rehearsal raises what there is to raise before anything is changed.
         for stage in (copy.deepcopy(self), self):
             for each in changes:
-                revision = await stage._make(name, each, deed, latest)
-        return revision
+                await stage._make(name, each, deed, latest)
+        found.counter = counter
+        found.revision = f"{counter}-{found.revision.partition('-')[2]}"
+        return found.revision
 
     async def _make(self, name: str, change: Change, deed: Deed, latest: Latest) -> str:
         match change:

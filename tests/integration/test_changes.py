@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 
 import pytest
@@ -127,6 +128,23 @@ async def test_an_old_revision_is_a_conflict(shop: Shop, in_address: bool) -> No
     assert "read it again" in told.json()["error"]
     assert await shop.versions() == ["1.0.0", "1.1.0", "1.2.0"]
     assert "deprecated" not in (await shop.document())["versions"]["1.0.0"]
+
+
+async def test_of_many_who_have_read_the_same_one_wins(shop: Shop) -> None:
+    """Of documents sent at once at one revision one is taken, all others read again."""
+    read = await shop.document()
+    sent = [copy.deepcopy(read) for _ in range(8)]
+    for number, document in enumerate(sent):
+        document["versions"]["1.0.0"]["deprecated"] = f"text {number}"
+        document["dist-tags"][f"tag-{number}"] = "1.0.0"
+
+    told = await asyncio.gather(*(shop.ann.ask("PUT", DOCUMENT, each) for each in sent))
+
+    (winner,) = (number for number, each in enumerate(told) if each.status == 201)
+    assert sorted(each.status for each in told) == [201, *[409] * 7]
+    after = await shop.document()
+    assert after["versions"]["1.0.0"]["deprecated"] == f"text {winner}"
+    assert after["dist-tags"] == {"latest": "1.1.0", f"tag-{winner}": "1.0.0"}
 
 
 async def test_an_echo_of_an_old_revision_is_a_conflict(shop: Shop) -> None:
