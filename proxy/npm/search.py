@@ -12,23 +12,30 @@ from typing import Any
 
 from proxy.npm import wire
 
-_BETWEEN = re.compile(r"[\s,]+")
+_BETWEEN = re.compile(r"[\s,+]+")
 _SCOPE = "scope:"
+_AROUND = "\"'()[]{}<>"
 
 
 def names(text: str) -> Iterator[str]:
     """Every word of a search's text that a package or a scope may be called.
 
     A scope (`@acme`, `scope:acme`) is given as `@acme/`, which the patterns of that scope match. Of
-    a qualifier (`author:ann`) the value is given, because it may be a secret just as well.
+    a qualifier (`author:ann`) the value is given, because it may be a secret just as well. What is
+    written with capitals is given without too: those who search are not asked for the exact name.
     """
     for part in _BETWEEN.split(text):
-        word = part.strip("\"'").lstrip("+-")
-        if word.startswith(_SCOPE):
-            word = "@" + word.removeprefix(_SCOPE).removeprefix("@")
-        word = word.rpartition(":")[2]
-        if word:
-            yield f"{word}/" if word.startswith("@") and "/" not in word else word
+        word = part.strip(_AROUND).lstrip("-").strip(_AROUND)
+        if not (value := word.rpartition(":")[2].strip(_AROUND)):
+            continue
+        if word.startswith(_SCOPE) and not value.startswith("@"):
+            yield f"@{value}/"
+        yield from dict.fromkeys(_whole(each) for each in (value, value.lower()))
+
+
+def _whole(word: str) -> str:
+    """A scope alone with its slash; a name as it is."""
+    return f"{word}/" if word.startswith("@") and "/" not in word else word
 
 
 @dataclass(frozen=True, slots=True)
