@@ -95,7 +95,11 @@ async def offer(
     user = error.facts.get("user")
     if not isinstance(user, str) or request.headers.get(_AUTH_TYPE, "").lower() != "web":
         return error
-    begun = await request.app[LOGINS].begin(_asker(request, {}), user)
+    try:
+        begun = await request.app[LOGINS].begin(_asker(request, {}), user)
+    except errors.TooManyRequests:
+        # A build that never looks at a page is asked for its code as ever.
+        return error
     page, done = _addresses(request, begun)
     return errors.OneTimePasswordRequired(user=user, auth_url=page, done_url=done)
 

@@ -69,6 +69,16 @@ async def test_88_the_web_is_offered_to_who_takes_it(
     assert not {"authUrl", "doneUrl"} & asked.json().keys()
 
 
+async def test_88_who_begins_too_many_is_asked_as_ever(writer: Registry) -> None:
+    """Beyond the limit of pages for one address a write still gets the 401 that asks for a code."""
+    token = await web_token(writer)
+    asked = [await tag(writer, token, **{"npm-auth-type": "web"}) for _ in range(101)]
+
+    assert {reply.status for reply in asked} == {401}
+    assert "authUrl" in asked[0].json()
+    assert "authUrl" not in asked[-1].json()
+
+
 async def test_88_a_wrong_code_confirms_nothing(writer: Registry) -> None:
     """Neither an empty nor a wrong code, nor the password, confirms a write."""
     asked = await tag(writer, await web_token(writer), **{"npm-auth-type": "web"})
