@@ -30,7 +30,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -236,7 +236,9 @@ class Publishing:
 
     async def _publish(self, caller: Caller, new: NewVersion, upload: Upload) -> Written:
         version = await asyncio.to_thread(lambda: examined(new, upload.contents()))
-        user = caller.require()
+        # The body may have taken an hour, so the right is asked for again; and once more by the
+        # transaction: of two who publish a new package, one is told that it is not theirs.
+        user = await self._permissions.require(caller, Action.PUBLISH, new.name)
         head = await self._hosted.head(new.name.full)
         owners = await self._persons([user] if head is None else head.owners)
         (person,) = await self._persons([user])
@@ -245,6 +247,7 @@ class Publishing:
             await upload.commit(digest)
             signature = self._signer.sign(new.name, new.version, new.tarball.integrity)
             row = await asyncio.to_thread(version.row, person, owners, signature)
+            row = replace(row, is_first=head is None)
             rev = await self._add(row, caller.deed(self._clock()))
         _log.info(
             "published", extra={"package": new.name.full, "version": new.version, "user": user}
@@ -254,7 +257,7 @@ class Publishing:
     async def _add(self, row: hosting.NewVersion, deed: Deed) -> str:
         try:
             return await self._hosted.publish(row, deed)
-        except errors.VersionExists:
+        except errors.Forbidden:
             # Who came too late has stored a blob for nothing; the winner's has another digest.
             if not await self._hosted.is_referenced(row.digest):
                 await self._blobs.delete(row.digest)

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from proxy.errors import Conflict, NotFound, PackageNotFound, VersionExists
+from proxy.errors import Conflict, Forbidden, NotFound, PackageNotFound, VersionExists
 from proxy.npm.updates import (
     Change,
     Deprecations,
@@ -143,6 +143,7 @@ class SqliteHosted:
             if taken:
                 _require_repeat(taken, new, deed)
                 return _revision(db, new.name)
+            _require_first(db, new, deed)
             _add_package(db, new, deed)
             db.execute(schema.ADD_VERSION, hosted_rows.of_version(new, deed))
             db.execute(schema.GROW, (new.name, len(new.manifest)))
@@ -268,6 +269,13 @@ def _require_repeat(taken: Sequence[Row], new: NewVersion, deed: Deed) -> None:
     is_same = (version, digest, by) == (new.version, new.digest, deed.user) and removed_at is None
     if not is_same or abs(deed.at - instant(published_at)) > _REPEATED_WITHIN:
         raise VersionExists(name=new.name, version=new.version)
+
+
+def _require_first(db: Connection, new: NewVersion, deed: Deed) -> None:
+    """Raise Forbidden if the package has become somebody else's since its publisher was judged."""
+    owners = [user for (user,) in ask(db, schema.OWNERS, (new.name,))]
+    if new.is_first and owners and deed.user not in owners:
+        raise Forbidden(reason=f"{deed.user} is no owner of {new.name}: {owners[0]} came first")
 
 
 # --- changing -------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ class NewVersion:
 
     `manifest` is the JSON object as it is to be sent, without `readme`; `dist.tarball` in it is
     rewritten when it is rendered. `file` is the tarball's file name. `tag` is the dist-tag to set.
+    `is_first` says that there was no such package when its publisher was judged.
     `access` applies to a package that is new (None: public). `excerpt` is a JSON object of what
     search repeats of the manifest: author, license, homepage, repository, bugs.
     """
@@ -78,6 +79,7 @@ class NewVersion:
     size_bytes: int
     integrity: str
     shasum: str
+    is_first: bool = False
     access: Access | None = None
     readme: str | None = None
     readme_filename: str | None = None
@@ -220,8 +222,9 @@ class HostedIndex(Protocol):
         """Add a version; it and its tag are seen together, or not at all.
 
         The first version of a package gets the tag `latest` too, and who publishes it owns the
-        package. Raises VersionExists if the version is taken. The same version, digest and user
-        again within ten minutes is a repeated request: nothing changes.
+        package. Raises VersionExists if the version is taken, Forbidden if it `is_first` and
+        somebody else came before, whose package it is now. The same version, digest and user again
+        within ten minutes is a repeated request: nothing changes.
         """
 
     async def change(

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.errors import (
     Conflict,
+    Forbidden,
     VersionExists,
 )
 from proxy.storage.hosting import (
@@ -51,6 +52,19 @@ async def test_version_comes_back_whole(hosted: HostedIndex) -> None:
     assert (package.owners, package.stars, package.tags) == (("ann",), (), {"latest": "1.0.0"})
     assert (package.readme, package.readme_filename) == ("# Ünï", "README.md")
     assert await hosted.attestations("@acme/ui", "1.0.0") == b"[]"
+
+
+async def test_who_comes_first_owns_the_package(hosted: HostedIndex) -> None:
+    """Of two who were both told that there is no such package, the later one adds nothing to it."""
+    await hosted.publish(a_version(is_first=True), ANN)
+
+    with pytest.raises(Forbidden):
+        await hosted.publish(a_version("2.0.0", is_first=True), BOB)
+    await hosted.publish(a_version("1.1.0", is_first=True), ANN)
+
+    package = await hosted.package("@acme/ui")
+    assert package is not None
+    assert [each.version for each in package.versions] == ["1.0.0", "1.1.0"]
 
 
 async def test_what_was_never_published_is_not_there(hosted: HostedIndex) -> None:

@@ -231,6 +231,8 @@ class MemoryHosted:
         if found and taken:
             _require_repeat(taken, new, deed)
             return found.revision
+        if found and new.is_first and deed.user not in found.owners:
+            raise Forbidden(reason=f"{deed.user} is no owner of {new.name}")
         if found is None:
             access = new.access or Access.PUBLIC
             found = _Package(new.name, access, deed.at, (deed.user,), deed.at)
