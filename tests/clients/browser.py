@@ -70,6 +70,8 @@ class Browser:
         limit = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < limit and _is_there(button):
             time.sleep(0.02)
+        # The new page is there once what can be read on it can be.
+        assert self.text
 
     def count(self, selector: str) -> int:
         """How many elements there are."""
@@ -96,7 +98,15 @@ class Browser:
         return True
 
     def _of(self, selector: str, what: str) -> Any:
-        return _call("GET", f"{self._find(selector)}/{what}")
+        """Ask an element; once more if the page has just given way to another."""
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return _call("GET", f"{self._find(selector)}/{what}")
+            except WebDriverError:
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.02)
 
     def _find(self, selector: str) -> str:
         value = {"using": "css selector", "value": selector}
@@ -108,9 +118,8 @@ def _is_there(element: str) -> bool:
     """Whether an element is still of the page that is shown."""
     try:
         _call("GET", f"{element}/name")
-    except WebDriverError as error:
-        if error.word not in {"stale element reference", "no such element"}:
-            raise
+    except WebDriverError:
+        # Stale, or in the midst of going: the driver has several words for it.
         return False
     return True
 
