@@ -120,7 +120,7 @@ async def test_a_kill_at_a_system_call(
             await publisher.put(before.body)
             where = () if path is None else ("-P", str(process.data / path))
             inject = f"inject={call}:signal=SIGKILL:when={number}"
-            async with injected(process.pid, *where, "-e", inject):
+            async with injected(process.pid, *where, "-e", inject, is_fatal=True):
                 with pytest.raises(aiohttp.ClientError):
                     await publisher.put(publish.body)
             await process.ended()
