@@ -19,6 +19,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proxy.errors import PackageNotFound
 from proxy.npm import integrity, newcomers, semver, updates, wire
 from proxy.npm.documents import BadPublish, Document, at, check_tag, object_of
 from proxy.npm.names import PackageName
@@ -82,14 +83,16 @@ def asked(
     """What a body asks for.
 
     `name` and `revision` are the address's, `metadata` and `attachments` (by key) what the splitter
-    made of the body, `stored` what we hold of the package. Raises BadPublish.
+    made of the body, `stored` what we hold of the package. Raises BadPublish, and
+    PackageNotFound for a change of what is not there.
     """
     document = Document(metadata)
     document.check_name(name)
     if attachments or document.has_data():
         return _new_version(name, document, attachments, stored)
     if stored is None:
-        raise BadPublish("the package does not exist, and no tarball is attached", "_attachments")
+        # The very words that who may not read a package is told of it.
+        raise PackageNotFound(name=name.full)
     changes = tuple(updates.changes(document, stored, may_remove=revision is not None))
     if not changes and not {"versions", "maintainers", "users"} & document.fields.keys():
         raise BadPublish("neither a tarball, nor versions, maintainers or users", "versions")

@@ -109,16 +109,19 @@ class Changing:
         that was used up for that; then there is nothing left to do, and reading is all it takes.
         Raises as `apply`, and TarballNotFound for one that never was.
         """
-        found = await self._hosted.tarball(name.full, file)
-        if found is not None:
-            return await self.apply(caller, name, Update((Removal((found.version,)),), revision))
         caller.require()
+        # First of all: what follows says whether there is such a package.
         origin = await self._permissions.require_read(caller, name)
         if not origin.takes_versions:
             raise errors.NotHosted(name=name.full, origin=str(origin))
+        found = await self._hosted.tarball(name.full, file)
+        if found is not None:
+            return await self.apply(caller, name, Update((Removal((found.version,)),), revision))
         version = names.version_of(name, file)
         now = await self._hosted.revision_of(name.full)
-        if now is None or version is None or not await self._hosted.is_taken(name.full, version):
+        if now is None:
+            raise errors.PackageNotFound(name=name.full)
+        if version is None or not await self._hosted.is_taken(name.full, version):
             raise errors.TarballNotFound(name=name.full, file=file)
         return now
 

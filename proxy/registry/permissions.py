@@ -103,8 +103,7 @@ class Permissions:
         Raises Unauthenticated, NotHosted, PackageNotFound (they may not even read it), Forbidden,
         OneTimePasswordRequired.
         """
-        user = caller.require()
-        self._require_token(caller.token, name.full)
+        user = self.require_token(caller, name)
         guard = await self._routing.guard()
         origin = guard.origin_of(name.full)
         if not origin.takes_versions:
@@ -121,14 +120,25 @@ class Permissions:
         await self._require_proof(caller)
         return user
 
+    def require_token(self, caller: Caller, name: PackageName) -> str:
+        """The caller's name, if what they came with writes anything to `name`.
+
+        Says nothing of the package. Raises Unauthenticated, Forbidden.
+        """
+        user, token = caller.require(), caller.token
+        if token is not None and token.is_readonly:
+            raise errors.Forbidden(reason="this token is for reading only")
+        if token is not None and not _reaches(token, name.full):
+            raise errors.Forbidden(reason=f"this token is not for {name.full}")
+        return user
+
     async def require_reader(self, caller: Caller, name: PackageName) -> str:
         """The caller's name, for what every reader may write to `name`: a star of their own.
 
         Raises Unauthenticated, NotHosted, PackageNotFound, Forbidden (the token's restrictions),
         OneTimePasswordRequired.
         """
-        user = caller.require()
-        self._require_token(caller.token, name.full)
+        user = self.require_token(caller, name)
         origin = await self.require_read(caller, name)
         if not origin.takes_versions:
             raise errors.NotHosted(name=name.full, origin=str(origin))
@@ -246,13 +256,6 @@ class Permissions:
         # Whom we could not look up is not told that there is nothing: that would be believed.
         if caller.fault is not None:
             raise caller.fault
-
-    @staticmethod
-    def _require_token(token: TokenRecord | None, name: str) -> None:
-        if token is not None and token.is_readonly:
-            raise errors.Forbidden(reason="this token is for reading only")
-        if token is not None and not _reaches(token, name):
-            raise errors.Forbidden(reason=f"this token is not for {name}")
 
     async def _may_write(self, caller: Caller, user: str, head: HostedHead | None) -> bool:
         if head is None or caller.is_admin or user in head.owners:

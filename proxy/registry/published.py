@@ -113,15 +113,21 @@ class Published:
     async def attestations(self, name: PackageName, version: str) -> Document:
         """The provenance bundles of one version. Raises NotFound."""
         found = await self._hosted.attestations(name.full, version)
+        package = await self._package(name)
         if found is None:
             raise errors.NotFound(reason=f"{name.full}@{version} has no attestations")
-        package = await self._package(name)
         return _small(found, package, "attestations", version)
 
     async def tarball(self, name: PackageName, file: str) -> PublishedTarball:
-        """A tarball, open. Raises TarballNotFound; Damaged if its bytes are not there any more."""
+        """A tarball, open.
+
+        Raises PackageNotFound, as for who may not read it, TarballNotFound; Damaged if its bytes
+        are not there any more.
+        """
         record = await self._hosted.tarball(name.full, file)
         if record is None:
+            if await self._hosted.revision_of(name.full) is None:
+                raise errors.PackageNotFound(name=name.full)
             raise errors.TarballNotFound(name=name.full, file=file)
         try:
             blob = await self._blobs.open_sound(record.digest, record.size_bytes)

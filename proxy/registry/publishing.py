@@ -174,6 +174,7 @@ class Publishing:
 
     async def _refusal(self, caller: Caller, name: PackageName) -> errors.Forbidden | None:
         """Why the caller may not publish; None if they may. Raises if they may not write at all."""
+        self._permissions.require_token(caller, name)
         try:
             await self._permissions.require(caller, Action.PUBLISH, name)
         except errors.NotHosted:
