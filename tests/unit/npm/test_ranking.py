@@ -43,6 +43,7 @@ def found(text: str) -> list[str]:
         ("button -form", ["button", "acme-colors"]),
         ("-", ["acme-colors"]),
         ('"@acme/button"', ["@acme/button"]),
+        ('css ""', ["acme-colors"]),
     ],
 )
 def test_words(text: str, names: list[str]) -> None:
