@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+
+from tests.clients import terminal
 
 MODULES = Path(__file__).resolve().parents[2] / ".clients" / "node_modules"
 _ARCH, _BUN_ARCH = {"x86_64": ("x64", "x64"), "aarch64": ("arm64", "aarch64")}[platform.machine()]
@@ -64,6 +67,45 @@ class Client:
         self._configure(project, registry, cache)
         argv = self._argv(registry, cache, frozen=frozen)
         return self._run(project, home, argv, self._env(cache))
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        at: Path,
+        home: Path,
+        env: Mapping[str, str],
+        answers: terminal.Answers | None = None,
+    ) -> Outcome:
+        """Run any command of it in `at` for the user whose home this is.
+
+        With `answers` (or none) it runs on a terminal; else nothing can be asked.
+        """
+        argv = [*self.program(), *arguments]
+        if answers is None:
+            return self._run(at, home, argv, env)
+        began = time.monotonic()
+        exit_code, output = terminal.converse(
+            argv, at, {**_environment(home), **env, "TERM": "xterm"}, answers, PATIENCE_SECONDS
+        )
+        return Outcome(tuple(argv), time.monotonic() - began, exit_code, output)
+
+    def program(self) -> Sequence[str]:
+        """What starts it."""
+        raise AssertionError(f"{self.name} cannot be started")
+
+    def settle(self, home: Path, registry: str, token: str = "") -> None:
+        """Write what a user keeps in `home`: the registry's address and, after a login, a token."""
+        _keep(home / ".npmrc", _npmrc(registry, token))
+
+    def kept_token(self, home: Path, registry: str) -> str:
+        """What is kept as the token for the registry; empty if nothing is."""
+        line = re.compile(rf"^{re.escape(_key(registry))}=(\S+)$", re.MULTILINE)
+        found = line.search(_kept(home / ".npmrc"))
+        return found[1].strip('"') if found else ""
+
+    def prepare(self, project: Path) -> None:
+        """Write what a project needs before this client works in it."""
 
     def _configure(self, project: Path, registry: str, cache: Path) -> None:
         """Write the configuration the command line cannot give."""
@@ -115,7 +157,10 @@ class Npm(Client):
         switches = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
         own = [f"--cache={cache / 'npm'}", f"--globalconfig={cache / 'npmrc'}"]
         omit = "--omit-lockfile-registry-resolved"
-        return [str(NODE), str(MODULES / self.name / "bin" / "npm-cli.js"), *switches, *own, omit]
+        return [*self.program(), *switches, *own, omit]
+
+    def program(self) -> Sequence[str]:
+        return [str(NODE), str(MODULES / self.name / "bin" / "npm-cli.js")]
 
 
 class Pnpm(Client):
@@ -141,9 +186,9 @@ class Pnpm(Client):
 
     def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
         lock = "--frozen-lockfile" if frozen else "--no-frozen-lockfile"
-        return [*self._cli(), "install", lock, "--reporter=append-only"]
+        return [*self.program(), "install", lock, "--reporter=append-only"]
 
-    def _cli(self) -> list[str]:
+    def program(self) -> Sequence[str]:
         if self.version == "12":
             return [str(MODULES / "@pnpm" / f"exe.linux-{_ARCH}" / "pnpm")]
         suffix = "cjs" if self.version == "10" else "mjs"
@@ -161,10 +206,18 @@ class Yarn1(Client):
         (project / ".yarnrc").write_text(f'registry "{registry}"\ndisable-self-update-check true\n')
 
     def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
-        cli = [str(NODE), str(MODULES / "yarn1" / "bin" / "yarn.js"), "install"]
+        cli = [*self.program(), "install"]
         quiet = ["--ignore-scripts", "--non-interactive", "--no-progress"]
         own = ["--cache-folder", str(cache / "yarn"), "--registry", registry]
         return [*cli, *quiet, *own, *(["--frozen-lockfile"] if frozen else [])]
+
+    def program(self) -> Sequence[str]:
+        return [str(NODE), str(MODULES / "yarn1" / "bin" / "yarn.js")]
+
+    def settle(self, home: Path, registry: str, token: str = "") -> None:
+        # Yarn classic reads tokens where npm keeps them, and the address from its own file.
+        super().settle(home, registry, token)
+        _keep(home / ".yarnrc", f'registry "{registry}/"\ndisable-self-update-check true\n')
 
 
 class Berry(Client):
@@ -189,7 +242,16 @@ class Berry(Client):
 
     def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
         lock = "--immutable" if frozen else "--no-immutable"
-        return [str(NODE), str(MODULES / "berry" / "bin" / "yarn.js"), "install", lock]
+        return [*self.program(), "install", lock]
+
+    def program(self) -> Sequence[str]:
+        return [str(NODE), str(MODULES / "berry" / "bin" / "yarn.js")]
+
+    def settle(self, home: Path, registry: str, token: str = "") -> None:
+        self._configure(home, registry, home)
+        if token:
+            with (home / ".yarnrc.yml").open("a") as kept:
+                kept.write(f'npmAuthToken: "{token}"\n')
 
 
 class Bun(Client):
@@ -200,9 +262,11 @@ class Bun(Client):
     lockfile = "bun.lock"
 
     def _argv(self, registry: str, cache: Path, *, frozen: bool) -> Sequence[str]:
-        binary = MODULES / "@oven" / f"bun-linux-{_BUN_ARCH}" / "bin" / "bun"
         quiet = ["--ignore-scripts", "--no-progress", "--registry", f"{registry}/"]
-        return [str(binary), "install", *quiet, *(["--frozen-lockfile"] if frozen else [])]
+        return [*self.program(), "install", *quiet, *(["--frozen-lockfile"] if frozen else [])]
+
+    def program(self) -> Sequence[str]:
+        return [str(MODULES / "@oven" / f"bun-linux-{_BUN_ARCH}" / "bin" / "bun")]
 
     def _env(self, cache: Path) -> Mapping[str, str]:
         kept = str(cache / "bun-cache")
@@ -214,9 +278,30 @@ CLIENTS: Sequence[Client] = (
 )  # fmt: skip
 
 
+def _key(registry: str) -> str:
+    """What npm files a registry's token under."""
+    return f"{registry.partition(':')[2]}/:_authToken"
+
+
+def _npmrc(registry: str, token: str) -> str:
+    kept = f"registry={registry}/\naudit=false\nfund=false\nupdate-notifier=false\nprogress=false\n"
+    return f"{kept}{_key(registry)}={token}\n" if token else kept
+
+
+def _keep(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _kept(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def _environment(home: Path) -> dict[str, str]:
     """Return what a client sees of this machine: little, and a home and a PATH of its own."""
     kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
     folders = {"HOME": str(home), "TMPDIR": str(home), "XDG_CONFIG_HOME": str(home / "config")}
-    path = f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    path = os.pathsep.join(
+        [str(home / "bin"), str(NODE.parent), os.environ.get("PATH", os.defpath)]
+    )
     return kept | folders | {"PATH": path, "NO_COLOR": "1", "DO_NOT_TRACK": "1"}

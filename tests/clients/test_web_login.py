@@ -20,7 +20,7 @@ from aiohttp import web
 
 from proxy.npm.policy import HOSTED, Rule, Rules
 from tests.clients.browser import Browser, browsing
-from tests.clients.clients import MODULES, NODE, Bun, Client, Npm, Pnpm, _environment
+from tests.clients.clients import Bun, Client, Npm, Pnpm, _environment
 from tests.logins import begin
 from tests.people import PASSWORD, add_user, code_of, people_of
 from tests.registry import Registry
@@ -105,7 +105,7 @@ class Desk:
     @asynccontextmanager
     async def run(self, client: Client, *words: str) -> AsyncIterator[Running]:
         running = Running(
-            [*command(client), *words], self.project, {**_environment(self.home), "TERM": "dumb"}
+            [*client.program(), *words], self.project, {**_environment(self.home), "TERM": "dumb"}
         )
         try:
             yield running
@@ -116,17 +116,6 @@ class Desk:
         async with self.run(client, "whoami") as running:
             await running.end()
             return running.output.decode(errors="replace")
-
-
-def command(client: Client) -> list[str]:
-    match client:
-        case Npm():
-            return [str(NODE), str(MODULES / client.name / "bin" / "npm-cli.js")]
-        case Pnpm():
-            return client._cli()
-        case _:
-            (binary,) = (MODULES / "@oven").glob("bun-linux-*/bin/bun")
-            return [str(binary)]
 
 
 def named(client: Client) -> str:
