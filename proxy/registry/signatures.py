@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from proxy import errors
 from proxy.npm import signing, wire
 from proxy.npm.forms import JSON_TYPE
 from proxy.npm.names import PackageName
@@ -69,15 +68,13 @@ class Signatures:
     async def keys(self, request_id: str = "") -> Document:
         """`{"keys": [...]}`: the uplinks' keys as they wrote them, then ours.
 
-        NotFound if an uplink's are not to be had, or if none has any: clients then skip the check.
+        NotFound if no uplink has any: clients then skip the check. An UplinkError if an uplink's
+        are not to be had.
         """
         ours = [wire.dumps(key) for key in self.own_keys()]
         if not (await self._routing.guard()).uplinks:
             return _document(ours)
-        try:
-            theirs = await self._relay.keys(request_id)
-        except errors.UplinkError as fault:
-            raise errors.NotFound(reason=f"no signing keys at the moment: {fault}") from fault
+        theirs = await self._relay.keys(request_id)
         assert isinstance(theirs.body, bytes)  # noqa: S101  # what is relayed is in memory
         body = _list([*map(bytes, _THEIRS.read(theirs.body).keys), *ours])
         return replace(theirs, body=body, identity_bytes=len(body))

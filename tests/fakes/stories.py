@@ -175,6 +175,31 @@ class Stories:
         )
 
 
+class Closed:
+    """A story that wants to know who asks, whatever it is asked; nobody here is known."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def refuse(*_: object, **__: object) -> None:
+            raise errors.Unauthenticated(reason="you have to log in first")
+
+        return refuse
+
+
+WRITERS = (
+    keys.PUBLISHING,
+    keys.ACCESS,
+    keys.TEAMS,
+    keys.CHANGING,
+    keys.TAGS,
+    keys.OWNING,
+    keys.STARRING,
+    keys.TOKENS,
+    keys.PROFILES,
+    keys.LOGINS,
+    keys.ACCOUNTS,
+)
+
+
 @asynccontextmanager
 async def serve(
     stories: Stories,
@@ -201,8 +226,9 @@ async def serve(
         keys.SIGNATURES,
     ):
         app[key] = stories
+    for key in WRITERS:
+        app[key] = Closed()
     app[keys.ROUTING] = stories
-    app[keys.ACCOUNTS] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)
     routes.mount(app, Addresses(public_url=public_url, trusted_proxies=trusted_proxies))

@@ -251,7 +251,7 @@ async def test_every_request_is_logged_with_what_became_of_it(stories: Stories) 
         "main",
     )
     assert first["bytes"] > len(known.body)
-    assert (second["path"], second["status"]) == ("/-/user/token/***", 404)
+    assert (second["path"], second["status"]) == ("/-/user/token/***", 401)
     assert last["cut"] is True
 
 
