@@ -17,7 +17,8 @@ Invariants:
    processes by a lease.
 4. The body is stored before the record that names it, and the old body outlives its record (upkeep
    collects it), so that a reader finds either the old document or the new. A crash in between
-   leaves a body without a record.
+   leaves a body without a record. On a disk that takes nothing there is no record either: the
+   answer is sent from memory, and the next who wants it asks again.
 5. What is stored is what the uplink sent, to the byte, but for the `dist.shasum` of versions that
    came without any hash: it is worked out from their tarballs within the same flight, while there
    is time before `deadline`, and only the finished body gets a record. So a revision has one
@@ -343,9 +344,26 @@ class Mirror:
             fetched_at=now,
             checked_at=now,
         )
-        await self._holdings.keep(record, name)
+        await self._keep(record, name, is_stored=settled.is_stored)
         self._absent.forget(name.full)
         return record, CacheState.MISS
+
+    async def _keep(
+        self, record: PackumentRecord, name: names.PackageName, *, is_stored: bool
+    ) -> None:
+        """Write down what came; on a disk that takes nothing it is sent all the same."""
+        reason = "its body was not stored"
+        if is_stored:
+            try:
+                await self._holdings.keep(record, name)
+            except errors.StorageAway as fault:
+                reason = str(fault)
+            else:
+                return
+        _log.warning(
+            "packument sent without being kept",
+            extra={"package": name.full, "uplink": self._uplink.name, "reason": reason},
+        )
 
     async def _amended(
         self, intake: Intake, settled: Settled, answer: upstream.Document, question: _Question

@@ -255,7 +255,7 @@ class Tarballs:
 
     async def _fetch(self, promise: Promise, request_id: str) -> Tarball:
         if await self._upkeep.has_room():
-            with suppress(errors.StorageFull):
+            with suppress(errors.StorageAway):
                 return await self._begun(self._downloads.join(promise, request_id), promise)
         return await self._begun(Streamed(promise, request_id), promise)
 

@@ -28,6 +28,7 @@ disks do not use up the ones that others need.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -44,6 +45,7 @@ from aiofiles.os import wrap
 
 from proxy.errors import StorageAway, StorageFull
 from proxy.storage import checking, disk
+from proxy.storage.base import Damaged
 from proxy.storage.checking import CheckedBlob, Checks
 from proxy.storage.disk import ours
 
@@ -115,7 +117,7 @@ class FileBlobs:
         fd = disk.open_plain(self._place(digest))
         if fd is None:
             return None
-        blob = FileBlob(Handle(fd, self._threads))
+        blob = FileBlob(Handle(fd, self._threads), digest)
         if size_bytes not in {None, blob.size_bytes}:
             await blob.close()
             return None
@@ -134,7 +136,7 @@ class FileBlobs:
             handle.close()
             return None
         if self._checks.knows(digest, mark):
-            return FileBlob(handle)
+            return FileBlob(handle, digest)
         if mark[2] > self._checked_first_bytes:
             return CheckedBlob(handle, digest=digest, mark=mark, checks=self._checks)
         try:
@@ -142,7 +144,7 @@ class FileBlobs:
         except BaseException:
             handle.close()
             raise
-        return FileBlob(handle)
+        return FileBlob(handle, digest)
 
     async def growing(self, key: str) -> tuple[GrowingBlob, int | None] | None:
         """The newest file that a living process is writing for `key`, and its announced total."""
@@ -276,10 +278,11 @@ class Handle:
 
 
 class FileBlob:
-    """A blob, open for reading."""
+    """A blob, open for reading. What the disk cannot read is Damaged."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, digest: str) -> None:
         self._handle = handle
+        self._digest = digest
         self._size_bytes = handle.size_bytes
 
     @property
@@ -287,7 +290,12 @@ class FileBlob:
         return self._size_bytes
 
     async def read(self, offset: int, length: int) -> bytes:
-        return await self._handle.read(offset, length)
+        try:
+            return await self._handle.read(offset, length)
+        except StorageAway as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
+                raise Damaged(self._digest) from error
+            raise
 
     async def close(self) -> None:
         self._handle.close()

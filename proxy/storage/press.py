@@ -5,6 +5,9 @@ less than a millisecond, and a thread would take longer. Up to 4 MiB it runs in 
 runs in the pressing process, and the body is in a file all the way, so that neither the loop nor
 our memory feels it. Parsed packuments of the first two kinds are kept for a while by revision:
 fifty tarballs of one package are looked up in one reading of it.
+
+A disk that takes nothing is no reason to send nothing: a body that cannot be stored is kept parsed
+as well, up to 16 MiB, and whoever asked for it is answered from there.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar
 
-from proxy.errors import StorageCorrupt
+from proxy.errors import StorageAway, StorageCorrupt, StorageFull
 from proxy.npm import encoding, names, render
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Dist, Packument
 from proxy.storage import pressing
-from proxy.storage.base import Blobs, Incoming, PackumentRecord
+from proxy.storage.base import Blobs, Damaged, Incoming, PackumentRecord
 from proxy.storage.presser import Presser
 
 T = TypeVar("T")
@@ -35,6 +38,8 @@ SMALL_BYTES = 64 * 1024
 BIG_BYTES = 4 * 1024 * 1024
 _PARSED_BYTES = 16 * 1024 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024  # a rendered reply that is larger is handed on as a file
+# A body in a file, and what is made of it; less than that is no room to work in.
+_ROOM_BYTES = 64 * 1024 * 1024
 _TAIL_BYTES = 4
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -53,7 +58,8 @@ class LocalBlobs(Blobs, Protocol):
 class Settled:
     """A body that was found sound and is stored; the facts of its future PackumentRecord.
 
-    `unhashed` are the dists in it that name a tarball and no hash, most wanted first.
+    `unhashed` are the dists in it that name a tarball and no hash, most wanted first. If not
+    `is_stored` the disk did not take it: it can be rendered for a while, and is on no disk.
     """
 
     revision: str
@@ -62,6 +68,7 @@ class Settled:
     body_form: Form
     modified_at: datetime
     unhashed: tuple[Dist, ...] = ()
+    is_stored: bool = True
 
 
 class Press:
@@ -93,21 +100,32 @@ class Press:
         """Check a body, compress it, store it. The same body may be settled again.
 
         `shasums` (version to SHA-1 in hex) are stated in what is stored; they are of versions that
-        were found unhashed. Raises packument.Malformed and Empty, and what storage raises.
+        were found unhashed. Raises packument.Malformed and Empty, and StorageAway for a body that
+        neither the disk takes nor our memory.
         """
         if intake.file is not None:
             return await self._settle_file(intake, intake.file, name, fetched_at, shasums)
         body = intake.body
         checked = await _run(len(body), lambda: pressing.check(body, name, fetched_at, shasums))
         digest = hashlib.sha512(checked.gzipped).hexdigest()
-        await self._blobs.put(checked.gzipped, digest)
+        revision, is_stored = checked.revision or intake.revision, True
+        try:
+            await self._blobs.put(checked.gzipped, digest)
+        except StorageAway:
+            if len(body) > _PARSED_BYTES:
+                raise
+            is_stored = False
+            at = checked.judged.modified_at
+            read = await _run(len(body), lambda: _parsed(checked.gzipped, name, at))
+            self._parsed.keep(revision, read, len(body))
         return Settled(
-            revision=checked.revision or intake.revision,
+            revision=revision,
             digest=digest,
             size_bytes=len(checked.gzipped),
             body_form=checked.judged.form,
             modified_at=checked.judged.modified_at,
             unhashed=checked.judged.unhashed,
+            is_stored=is_stored,
         )
 
     async def _settle_file(
@@ -232,13 +250,9 @@ class Press:
     async def _load(
         self, record: PackumentRecord, name: PackageName, size_bytes: int
     ) -> tuple[Packument, int]:
-        gzipped = await self._gzipped(record, 0)
-
-        def work() -> Packument:
-            return pressing.parse(pressing.unpack(gzipped), name, record.modified_at)
-
+        gzipped, at = await self._gzipped(record, 0), record.modified_at
         try:
-            return await _run(size_bytes, work), size_bytes
+            return await _run(size_bytes, lambda: _parsed(gzipped, name, at)), size_bytes
         except pressing.Lost as error:
             raise BodyLost(name=record.name, reason=str(error)) from error
 
@@ -252,6 +266,8 @@ class Press:
             raise BodyLost(name=record.name, reason=f"the body of {record.name} is not there")
         try:
             return await blob.read(offset, record.size_bytes - offset)
+        except Damaged as error:
+            raise BodyLost(name=record.name, reason=str(error)) from error
         finally:
             await blob.close()
 
@@ -266,13 +282,15 @@ class Press:
 class Intake:
     """A body on its way in: identity bytes, in memory at first, in a file past BIG_BYTES.
 
-    An async context manager; at its end whatever was not settled is gone.
+    Where there is no room for a file it stays in memory, up to 16 MiB. An async context manager; at
+    its end whatever was not settled is gone.
     """
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._chunks: list[bytes] = []
         self._file: Incoming | None = None
+        self._is_cramped = False
         self._size_bytes = 0
         self._hash = hashlib.blake2b(digest_size=pressing.REVISION_BYTES)
 
@@ -310,10 +328,18 @@ class Intake:
             await self._file.write(chunk)
             return
         self._chunks.append(chunk)
-        if self._size_bytes > BIG_BYTES:
+        if self._size_bytes > BIG_BYTES and await self._is_due():
             self._file = await self._blobs.create("intake")
             await self._file.write(self.body)
             self._chunks.clear()
+
+    async def _is_due(self) -> bool:
+        """Whether what is in memory goes to a file now: a file that fills the disk is lost."""
+        if not self._is_cramped:
+            self._is_cramped = await self._blobs.free_bytes() < _ROOM_BYTES
+        if self._is_cramped and self._size_bytes > _PARSED_BYTES:
+            raise StorageFull(reason="no room for a packument of more than 16 MiB")
+        return not self._is_cramped
 
     async def restart(self) -> None:
         """Forget what was written; the body starts again."""
@@ -385,12 +411,21 @@ class _Parsed:
         self, revision: str, load: Callable[[], Awaitable[tuple[Packument, int]]]
     ) -> tuple[Packument, int]:
         loaded = await load()
-        self._kept[revision] = loaded
-        self._held_bytes += loaded[1]
+        self.keep(revision, *loaded)
+        return loaded
+
+    def keep(self, revision: str, read: Packument, size_bytes: int) -> None:
+        """Keep one, and let go of those that were used longest ago."""
+        _, before_bytes = self._kept.pop(revision, (None, 0))
+        self._kept[revision] = (read, size_bytes)
+        self._held_bytes += size_bytes - before_bytes
         while self._held_bytes > self._limit_bytes:
             _, (_, gone_bytes) = self._kept.popitem(last=False)
             self._held_bytes -= gone_bytes
-        return loaded
+
+
+def _parsed(gzipped: bytes, name: PackageName, fetched_at: datetime) -> Packument:
+    return pressing.parse(pressing.unpack(gzipped), name, fetched_at)
 
 
 async def _run(size_bytes: int, work: Callable[[], T]) -> T:
