@@ -16,6 +16,7 @@ from tests import process as processes
 from tests.fakes import faults, rawhttp
 from tests.fakes.exchange import Seen
 from tests.fakes.uplink import FakeUplink
+from tests.injection import injected
 from tests.process import FULL, Process, command, until
 
 CYCLES = 30
@@ -89,21 +90,20 @@ async def test_thirty_kills_during_cold_fills(tmp_path: Path, uplink: FakeUplink
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("held", [False, True])
 async def test_a_kill_at_a_system_call(
-    tmp_path: Path, uplink: FakeUplink, call: str, number: int
+    tmp_path: Path, uplink: FakeUplink, call: str, held: bool
 ) -> None:
     """Killed as it syncs or renames a packument or a tarball, it serves both after a restart."""
     data = _publish(uplink, "a", 300_000)
-    inject = (
-        *("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"),
-        *("-e", f"inject={call}:signal=SIGKILL:when={number}"),
-    )
-    dying = Process(tmp_path, uplink.url, prefix=inject, name="dying")
+    dying = Process(tmp_path, uplink.url, name="dying")
     try:
         await dying.start()
         clients = Clients(dying, {"a": data})
-        await clients.ask("a")
+        if held:
+            await dying.held("/a")
+        async with injected(dying.pid, "-e", f"inject={call}:signal=SIGKILL:when=1", is_fatal=True):
+            await clients.ask("a")
         await dying.ended()
     finally:
         await dying.end()
