@@ -7,6 +7,7 @@ counter, and a token that was revoked is nobody's at the next request, on every 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -114,6 +115,7 @@ class Callers:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._revision: int | None = None
+        self._has_looked = False
         # Passwords are remembered by a hash that is of no use outside this process.
         self._salt = secrets.token_bytes(16)
         self._used: set[str] = set()
@@ -157,17 +159,26 @@ class Callers:
         return None
 
     def _forget_if_changed(self) -> None:
+        # Requests that wait at the same turn of the loop share one look: all of them came before
+        # it, so that none is answered by what was true before it was sent.
+        if self._has_looked:
+            return
         revision = self._people.revision()
         if revision != self._revision or len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
             self._revision = revision
+        self._has_looked = True
+        asyncio.get_running_loop().call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        self._has_looked = False
 
     async def _by_token(self, token: str) -> _Known | None:
-        if not tokens.is_sound(token):
-            return None
         token_hash = tokens.hash_of(token)
         known = self._known.get(token_hash)
         if known is None:
+            if not tokens.is_sound(token):
+                return None
             found = await self._people.token(token_hash)
             if found is None:
                 return None

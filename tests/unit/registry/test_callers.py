@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ DAY = timedelta(days=1)
 
 
 class CountedPeople(MemoryPeople):
-    """Counts how often tokens are looked up."""
+    """Counts how often tokens are looked up, and whether anything has changed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,6 +34,10 @@ class CountedPeople(MemoryPeople):
     async def token(self, token_hash: str) -> tuple[TokenRecord, UserRecord] | None:
         self.looks["token"] += 1
         return await super().token(token_hash)
+
+    def revision(self) -> int:
+        self.looks["revision"] += 1
+        return super().revision()
 
 
 class OnePassword:
@@ -79,10 +84,12 @@ class Door:
         return token
 
     async def bearer(self, token: str, client_ip: str = HOME) -> Caller:
+        await asyncio.sleep(0)
         return await self.callers.resolve(f"Bearer {token}", client_ip)
 
     async def basic(self, text: str) -> Caller:
         value = base64.b64encode(text.encode()).decode()
+        await asyncio.sleep(0)
         return await self.callers.resolve(f"Basic {value}", HOME)
 
 
@@ -106,7 +113,7 @@ async def test_a_token_is_looked_up_once(door: Door) -> None:
     token = await door.issue()
     first, second = await door.bearer(token), await door.bearer(token)
     assert (first.user, second.user) == ("ann", "ann")
-    assert door.people.looks == {"token": 1}
+    assert door.people.looks == {"token": 1, "revision": 2}
 
 
 async def test_a_write_makes_it_forget(door: Door) -> None:
@@ -117,10 +124,18 @@ async def test_a_write_makes_it_forget(door: Door) -> None:
     assert (await door.bearer(token)).is_rejected
 
 
+async def test_requests_of_one_turn_share_a_look(door: Door) -> None:
+    """What waits at the same turn of the loop is answered after one look for changes."""
+    token = await door.issue()
+    callers = await asyncio.gather(*(door.bearer(token) for _ in range(10)))
+    assert {caller.user for caller in callers} == {"ann"}
+    assert door.people.looks == {"token": 1, "revision": 1}
+
+
 async def test_a_guess_costs_what_a_token_costs(door: Door) -> None:
     """A made-up token and one of an unknown end are each one hash and one look-up, like a good one.
 
-    What has not the shape or the checksum of a token costs neither: that is no secret.
+    What has not the shape or the checksum of a token is never looked up: that is no secret.
     """
     good = await door.issue()
     for token in (good, form.new(), form.new()):
