@@ -3,8 +3,9 @@
 A client that logs in and one that signs up send the same thing. So a name that is known is logged
 in, if the password is right; one that is not is signed up, if that is allowed (`auth.signup`). Not
 under a name that the configuration gives rights to: whoever came first would have them.
-While it is not, nobody is told whether a name is known: what is answered to a wrong password and
-to an unknown name is the same, and takes as long.
+
+Where nobody may sign up, nobody is told whether a name is known: what is answered to a wrong
+password and to an unknown name is the same, and takes as long.
 """
 
 from __future__ import annotations
