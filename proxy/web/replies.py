@@ -24,7 +24,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict, istr
 
 from proxy import errors
-from proxy.npm import wire
+from proxy.npm import tokens, wire
 from proxy.npm.forms import JSON_TYPE
 from proxy.registry.answers import CacheState, Document, Freshness, Tarball
 from proxy.web import bodies, negotiation
@@ -166,7 +166,8 @@ def error(
     reason phrase too, which is all that pnpm before 11 shows.
     """
     status = status_of(raised)
-    sentence = _sentence(raised)
+    # Clients print it, and builds keep what they print: a token asked for as a name is masked.
+    sentence = tokens.masked(_sentence(raised))
     code = raised.code if isinstance(raised, errors.RegistryError) else f"E{status}"
     body = {"error": sentence, "message": sentence, "code": code, "request_id": request_id}
     body |= _where_to_confirm(raised)
