@@ -162,7 +162,7 @@ async def test_an_uplink_without_keys(here: Home) -> None:
 
 @pytest.mark.parametrize("script", [faults.status(500), faults.body(b"<html>")])
 async def test_an_uplink_whose_keys_cannot_be_had(here: Home, script: Any) -> None:
-    """Keys that cannot be asked for are no list either, until they have been had once."""
+    """Keys that cannot be asked for are an error and no list, until they have been had once."""
     here.uplink.script("/-/npm/v1/keys", script, script, script, script)
     early = await here.get("/-/npm/v1/keys", None)
     here.uplink.clear_scripts()
@@ -172,7 +172,7 @@ async def test_an_uplink_whose_keys_cannot_be_had(here: Home, script: Any) -> No
 
     later = await keys(here)
 
-    assert early.status == 404
+    assert early.status == 502
     assert later == had
 
 

@@ -64,6 +64,8 @@ async def test_a_killed_worker_is_replaced_and_the_numbers_still_add_up(
         await pair.get("/a", FULL)
     await until(lambda: len(pair.workers()) == 2)
     before = pair.workers()
+    # A reply is counted once it is sent: the last one may not be yet.
+    await _until_counted(pair, "/{package}", 20)
 
     processes.kill(before[0])
     await until(lambda: len(set(pair.workers()) - set(before)) == 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy.errors import PackageNotFound
 from proxy.npm import names, publish
 from proxy.npm.publish import BadPublish, Update
 from proxy.npm.updates import (
@@ -213,8 +214,8 @@ def test_a_document_must_say_something():
 
 
 def test_without_a_package_there_is_nothing_to_change():
-    """A document without a tarball for a package that does not exist is refused."""
-    with pytest.raises(BadPublish, match="does not exist"):
+    """A document without a tarball for a package that does not exist changes nothing."""
+    with pytest.raises(PackageNotFound):
         ask(echo(), stored=None)
 
 
