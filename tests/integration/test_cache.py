@@ -221,7 +221,7 @@ async def test_damaged_database_is_thrown_away(folder: Path, suffix: str) -> Non
 
 
 async def test_database_damaged_while_open(cache: Cache, folder: Path) -> None:
-    """A database that is overwritten under us costs its values, and nothing else."""
+    """A database that is overwritten under us costs its values at most: what comes is kept again."""
     await cache.put("a", LARGE)
     size_bytes = (folder / "cache.db").stat().st_size
     with (folder / "cache.db").open("r+b") as file:
@@ -232,11 +232,10 @@ async def test_database_damaged_while_open(cache: Cache, folder: Path) -> None:
     for _ in range(50):
         await cache.get("a")
         await cache.put("b", SMALL)
-        if (kept := await cache.get("b")) == SMALL and await cache.get("a") is None:
+        if (kept := await cache.get("b")) == SMALL:
             break
 
     assert kept == SMALL
-    assert await cache.get("a") is None
 
 
 async def test_foreign_tables_are_thrown_away(cache: Cache, folder: Path) -> None:
