@@ -221,7 +221,7 @@ async def test_damaged_database_is_thrown_away(folder: Path, suffix: str) -> Non
 
 
 async def test_database_damaged_while_open(cache: Cache, folder: Path) -> None:
-    """A database that is overwritten under us costs its values at most: what comes is kept again."""
+    """A database that is overwritten under us costs its values at most; new ones are kept again."""
     await cache.put("a", LARGE)
     size_bytes = (folder / "cache.db").stat().st_size
     with (folder / "cache.db").open("r+b") as file:
