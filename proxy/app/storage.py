@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from proxy.config.settings import Config
+from proxy.errors import StorageCorrupt
 from proxy.registry.hosted_upkeep import HostedUpkeep
 from proxy.registry.upkeep import Bounds, Upkeep
 from proxy.storage.cache import Cache
@@ -28,6 +29,7 @@ from proxy.storage.sqlite import SqliteIndex
 
 _INDEX = "index.sqlite"
 _HOSTED = "hosted.sqlite"
+_KEYS = "keys"
 
 
 def utcnow() -> datetime:
@@ -39,6 +41,7 @@ def utcnow() -> datetime:
 class Storage:
     """Where things are kept, by the layout of the data folder."""
 
+    folder: Path
     index: SqliteIndex
     blobs: FileBlobs
     cache: Cache
@@ -69,6 +72,7 @@ class Storage:
         database = open_database(folder / _HOSTED, clock=clock)
         hosted, hosted_blobs = SqliteHosted(database), FileBlobs(folder / "hosted")
         return cls(
+            folder=folder,
             index=index,
             blobs=blobs,
             cache=cache,
@@ -93,7 +97,7 @@ class Storage:
             hosted_upkeep=HostedUpkeep(
                 hosted=hosted, blobs=hosted_blobs, leases=leases, clock=clock
             ),
-            keyring=FileKeyring(folder / "keys", clock=clock),
+            keyring=FileKeyring(folder / _KEYS, clock=clock),
         )
 
     @staticmethod
@@ -102,7 +106,12 @@ class Storage:
         return (folder / _INDEX).exists()
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open everything but the keys, which serving needs; the stack closes it in reverse."""
+        """Open everything but the keys, which serving needs; the stack closes it in reverse.
+
+        Raises StorageCorrupt where the database of what was published is not there and what goes
+        with it is: a new one in its place would have neither packages nor users.
+        """
+        _require_whole(self.folder)
         for part in (
             self.blobs,
             self.index,
@@ -113,3 +122,14 @@ class Storage:
             self.hosted_blobs,
         ):
             await stack.enter_async_context(part)
+
+
+def _require_whole(folder: Path) -> None:
+    # The keys are made after the database, so this order is right beside a first start.
+    has_keys = (folder / _KEYS).is_dir() and any((folder / _KEYS).iterdir())
+    if has_keys and not (folder / _HOSTED).exists():
+        raise StorageCorrupt(
+            reason=f"{_HOSTED} is not in {folder}, where packages and users were kept: put it back "
+            f"from your latest backup; or, to begin anew without them, move the folders {_KEYS} "
+            "and hosted away"
+        )

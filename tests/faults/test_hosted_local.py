@@ -94,6 +94,30 @@ async def test_row_57_a_damaged_database_at_the_start(tmp_path: Path, uplink: Fa
             assert list(await ann.versions()) == ["1.0.0"]
 
 
+async def test_row_57_a_database_that_is_gone_at_the_start(
+    tmp_path: Path, uplink: FakeUplink
+) -> None:
+    """An empty database never takes the place of the one with packages and users."""
+    async with hosting(tmp_path, uplink.url) as (process, tokens):
+        async with Publisher(process, tokens["ann"]) as ann:
+            assert (await ann.put(a_publish().body))[0] == 201
+        await process.stop()
+        file = process.data / "hosted.sqlite"
+        sound = file.read_bytes()
+        file.unlink()
+
+        status = await process.run()
+        said = process.err.read_text()
+
+        assert status != 0
+        assert "put it back from your latest backup" in said
+        assert not file.exists()
+        file.write_bytes(sound)
+        await process.start()
+        async with Publisher(process, tokens["ann"]) as ann:
+            assert list(await ann.versions()) == ["1.0.0"]
+
+
 @pytest.mark.parametrize("lost", ["index.sqlite", "cache/cache.db"])
 async def test_row_57_a_damaged_cache_at_the_start(
     tmp_path: Path, uplink: FakeUplink, lost: str
