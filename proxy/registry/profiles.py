@@ -21,7 +21,9 @@ from proxy.registry.tokens import Tokens
 from proxy.storage.identity import People, TokenKind, UserRecord
 
 _RECOVERY_CODES = 10
-_RECOVERY_BYTES = 10  # 80 bits, 20 hex digits: long enough to be kept as a plain hash
+# 80 bits: long enough to be kept as a plain hash. At a prompt for a code npm takes digits, however
+# many, and of hex digits 64 only.
+_RECOVERY_DIGITS = 24
 
 
 class Profiles:
@@ -109,7 +111,7 @@ class Profiles:
                 reason="the code is wrong; see whether the clock of your device is right, then "
                 "begin again: npm profile enable-2fa",
             )
-        codes = [secrets.token_hex(_RECOVERY_BYTES) for _ in range(_RECOVERY_CODES)]
+        codes = [_recovery_code() for _ in range(_RECOVERY_CODES)]
         await self._people.set_totp(
             user.name,
             user.totp_secret,
@@ -139,3 +141,7 @@ class Profiles:
     async def _require_password(self, caller: Caller, password: str) -> None:
         if await self._passwords.check(caller.require(), password, caller.client_ip) is None:
             raise errors.WrongPassword(reason="the password is wrong")
+
+
+def _recovery_code() -> str:
+    return f"{secrets.randbelow(10**_RECOVERY_DIGITS):0{_RECOVERY_DIGITS}}"
