@@ -217,6 +217,8 @@ class Yarn1(Client):
     def settle(self, home: Path, registry: str, token: str = "") -> None:
         # Yarn classic reads tokens where npm keeps them, and the address from its own file.
         super().settle(home, registry, token)
+        with (home / ".npmrc").open("a") as kept:
+            kept.write("always-auth=true\n")
         _keep(home / ".yarnrc", f'registry "{registry}/"\ndisable-self-update-check true\n')
 
 
@@ -249,9 +251,18 @@ class Berry(Client):
 
     def settle(self, home: Path, registry: str, token: str = "") -> None:
         self._configure(home, registry, home)
-        if token:
-            with (home / ".yarnrc.yml").open("a") as kept:
-                kept.write(f'npmAuthToken: "{token}"\n')
+        with (home / ".yarnrc.yml").open("a") as kept:
+            kept.write("npmAlwaysAuth: true\nnpmPublishAccess: public\n")
+            kept.write(f'npmAuthToken: "{token}"\n' if token else "")
+
+    def kept_token(self, home: Path, registry: str) -> str:
+        line = re.compile(r"^ *npmAuthToken: (\S+)$", re.MULTILINE)
+        found = line.search(_kept(home / ".yarnrc.yml"))
+        return found[1].strip('"') if found else ""
+
+    def prepare(self, project: Path) -> None:
+        # Berry looks for a project's root upwards, unless there is a lockfile.
+        (project / "yarn.lock").touch()
 
 
 class Bun(Client):
@@ -284,7 +295,7 @@ def _key(registry: str) -> str:
 
 
 def _npmrc(registry: str, token: str) -> str:
-    kept = f"registry={registry}/\naudit=false\nfund=false\nupdate-notifier=false\nprogress=false\n"
+    kept = f"registry={registry}/\nfund=false\nupdate-notifier=false\nprogress=false\n"
     return f"{kept}{_key(registry)}={token}\n" if token else kept
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>78]|\r")
 
-Answers = Sequence[tuple[str, str | Callable[[str], str]]]
+Answers = Sequence[tuple[str, str | Callable[[str], str | None]]]
 """Questions, by a part of what is printed, with what is typed; each is asked once, in this order.
 
-What is typed may depend on all that was printed before.
+What is typed may depend on all that was printed before; None is nothing, not even Enter.
 """
 
 
@@ -58,7 +58,8 @@ def _answer(terminal: int, answers: Answers, limit: float) -> str:
             question, answer = waiting.pop(0)
             looked_at = at + len(question)
             typed = answer if isinstance(answer, str) else answer(printed)
-            os.write(terminal, typed.encode() + b"\r")
+            if typed is not None:
+                os.write(terminal, typed.encode() + b"\r")
     return _plain(raw)
 
 
