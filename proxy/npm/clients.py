@@ -70,7 +70,10 @@ def _pnpm(url: str, patterns: Sequence[str]) -> Sequence[Step]:
 def _yarn1(url: str, _patterns: Sequence[str]) -> Sequence[Step]:
     return (
         Step("Point yarn 1 here", (f"yarn config set registry {url}/",)),
-        Step("Log in: yarn 1 sends the token that npm has got", (f"npm login --registry {url}/",)),
+        Step(
+            "Log in: yarn 1 sends the token that npm has got; for all names if told so",
+            (f"npm login --registry {url}/", "echo always-auth=true >> ~/.npmrc"),
+        ),
     )
 
 
@@ -83,6 +86,10 @@ def _berry(url: str, patterns: Sequence[str]) -> Sequence[Step]:
         Step("Point yarn here", (f"yarn config set --home npmRegistryServer {url}",)),
         Step("Allow plain http", (plain,) if url.startswith("http:") else ()),
         Step("Log in", ("yarn npm login --web-login --always-auth",)),
+        Step(
+            "Publish for all who may read that name: yarn makes scoped packages private otherwise",
+            ("yarn config set --home npmPublishAccess public",),
+        ),
         Step(_EXEMPT, exempt if patterns else (), ".yarnrc.yml"),
     )
 

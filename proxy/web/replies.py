@@ -75,6 +75,7 @@ STATUSES: Mapping[type, int] = MappingProxyType(
 """What an error is over HTTP, by class; every leaf of errors.py has a row or one above it."""
 
 _TOLD_IN_PHRASE = frozenset({403, 502, 503, 504})
+_PHRASE_LENGTH = 120
 # What went wrong on our side is for the log; the caller gets the id to ask about.
 _OURS = (errors.StorageAway, errors.StorageCorrupt, errors.ConfigError)
 _RETRIED = frozenset({429, 502, 503, 504, 507})
@@ -187,8 +188,15 @@ def status_of(raised: errors.RegistryError | web.HTTPException) -> int:
 
 
 def phrase(text: str) -> str:
-    """Text as a reason phrase: printable ASCII, one line, at most 120 characters."""
-    return " ".join("".join(c if " " <= c <= "~" else " " for c in text).split())[:120]
+    """Text as a reason phrase: printable ASCII, one line, at most 120 characters.
+
+    What is longer ends with a clause if it has one; clients print all of it beside this.
+    """
+    line = " ".join("".join(c if " " <= c <= "~" else " " for c in text).split())
+    if len(line) <= _PHRASE_LENGTH:
+        return line
+    clause, is_cut, _ = line[:_PHRASE_LENGTH].rpartition("; ")
+    return clause if is_cut else line[:_PHRASE_LENGTH]
 
 
 def cache_status(freshness: Freshness) -> str:

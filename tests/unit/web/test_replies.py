@@ -170,6 +170,12 @@ def test_a_reason_phrase_is_one_short_line(text: str) -> None:
     assert all(" " <= c <= "~" for c in phrase)
 
 
+def test_a_long_reason_phrase_ends_with_a_clause() -> None:
+    """A sentence that is too long loses whole clauses; one without any is cut."""
+    assert replies.phrase(f"it is so; {'do this, ' * 20}") == "it is so"
+    assert replies.phrase("x" * 200) == "x" * 120
+
+
 @pytest.mark.parametrize(
     ("freshness", "expected"),
     [
