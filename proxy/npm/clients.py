@@ -70,10 +70,8 @@ def _pnpm(url: str, patterns: Sequence[str]) -> Sequence[Step]:
 def _yarn1(url: str, _patterns: Sequence[str]) -> Sequence[Step]:
     return (
         Step("Point yarn 1 here", (f"yarn config set registry {url}/",)),
-        Step(
-            "Log in: yarn 1 sends the token that npm has got; for all names if told so",
-            (f"npm login --registry {url}/", "echo always-auth=true >> ~/.npmrc"),
-        ),
+        Step("Log in: yarn 1 sends the token that npm has got", (f"npm login --registry {url}/",)),
+        Step("Have it sent for names without a scope, too", ("always-auth=true",), "~/.npmrc"),
     )
 
 
