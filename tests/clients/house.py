@@ -70,6 +70,21 @@ class House:
         """Run a command of ours on the data while it is served; what it printed."""
         return _packhouse(self.folder / "data", words, typed)
 
+    def start(self, org: str, *members: str) -> None:
+        """Make an organisation that all of these own."""
+        for member in members:
+            self.put(f"/-/org/{org}/user", {"user": member, "role": "owner"})
+
+    def put(self, path: str, body: Mapping[str, object], user: str = "root") -> None:
+        """One PUT that has to succeed, by no client."""
+        headers = {
+            "Authorization": f"Bearer {self.tokens[user]}", "Content-Type": "application/json",
+        }  # fmt: skip
+        sent = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, sent, headers, method="PUT")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            answer.read()
+
     def heard(self) -> Sequence[str]:
         """What the uplink was asked, as lines of method, path and readable body."""
         return [
