@@ -285,6 +285,15 @@ class Bun(Client):
         return {"BUN_INSTALL": str(cache / "bun"), "BUN_INSTALL_CACHE_DIR": kept}
 
 
+class Changesets(Npm):
+    """Changesets, which has npm tell it what is published, and publish the rest."""
+
+    __slots__ = ()
+
+    def program(self) -> Sequence[str]:
+        return [str(NODE), str(MODULES / "changesets" / "bin.js")]
+
+
 CLIENTS: Sequence[Client] = (
     Npm("10"), Npm("11"), Npm("12"), Pnpm("10"), Pnpm("11"), Pnpm("12"), Yarn1(), Berry(), Bun(),
 )  # fmt: skip
