@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 
 from tests.clients.clients import Client, Pnpm
@@ -300,6 +302,43 @@ def test_access_by_team(house: House, client: Client, ann: Seat, bob: Seat) -> N
     assert "bob" in ann.done("team", "ls", team)
     ann.done("access", "revoke", team, name)
     assert "404" in bob.refused("view", name)
+
+
+@only("11", "12")
+def test_audit_signatures(client: Client, ann: Seat, bob: Seat) -> None:
+    """The keys that we name verify what was published here, and what comes from the uplink."""
+    name = published(ann, f"@acme/signed-{client.name}")
+    app = bob.app("signed", **{name: "1.0.0", UPSTREAM: "1.0.0"})
+    (app / "pnpm-workspace.yaml").write_text(EXEMPT)
+    bob.done("install", at=app)
+
+    told = bob.done("audit", "signatures", at=app)
+
+    assert re.search(r"\b2 packages have verified registry signatures", told)
+
+
+@only("12")
+def test_second_factor(house: House, client: Client) -> None:
+    """Once it is asked for, a write needs a code."""
+    user = "two-pnpm"
+    house.packhouse("user", "add", user, "--password-stdin", typed=password(user))
+    token = house.packhouse("token", "create", "--user", user, "--expires", "1d").strip()
+    seat, name = house.stranger(client), f"@acme/two-{client.name}"
+    client.settle(seat.home, house.url, token)
+    secrets: list[str] = []
+
+    def code(said: str = "", *, steps: int = 0) -> str:
+        secrets.extend(re.findall(r"\b[A-Z2-7]{32}\b", said))
+        return pyotp.TOTP(secrets[0]).at(int(time.time()) + 30 * steps)
+
+    seat.done(
+        "profile", "enable-2fa", "auth-and-writes",
+        answers=[("assword", password(user)), ("code from", code)],
+    )  # fmt: skip
+
+    seat.refused(*PUBLISH, at=seat.package(name))
+    seat.done(*PUBLISH, "--otp", code(steps=1), at=seat.package(name))
+    assert "auth-and-writes" in seat.done("profile", "get")
 
 
 # --- after all of it ------------------------------------------------------------------------------
