@@ -35,6 +35,7 @@ SHIRKED = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + r"CK\b
 HOUSE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/\w")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|!\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
+# What no test may use: the names are here because this is where they are looked for.
 SHIRKING_MARKS = {"skip", "skipif", "xfail"}
 MOCKS = {"unittest.mock", "mock", "pytest_mock"}
 
