@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from proxy.npm.forms import Form
+from proxy.npm.forms import JSON_TYPE, Form
 
 
 class CacheState(Enum):
@@ -68,6 +68,27 @@ class Document:
     freshness: Freshness
     form: Form | None = None
     is_private: bool = False
+
+
+def plain(
+    body: bytes,
+    freshness: Freshness,
+    *,
+    etag: str | None = None,
+    modified_at: datetime | None = None,
+    is_private: bool = False,
+) -> Document:
+    """A small document as it is: JSON in memory, without coding, and no packument."""
+    return Document(
+        body=body,
+        is_gzip=False,
+        identity_bytes=len(body),
+        etag=etag,
+        modified_at=modified_at,
+        content_type=JSON_TYPE,
+        freshness=freshness,
+        is_private=is_private,
+    )
 
 
 class Tarball(Protocol):

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from proxy import errors
 from proxy.npm import encoding, render
-from proxy.npm.forms import CONTENT_TYPES, JSON_TYPE, Form
+from proxy.npm.forms import CONTENT_TYPES, Form
 from proxy.npm.names import PackageName
-from proxy.registry.answers import CacheState, Document, Freshness, Stored
+from proxy.registry.answers import CacheState, Document, Freshness, Stored, plain
 from proxy.registry.bases import Bases
 from proxy.registry.flights import Flights
 from proxy.registry.hot import Hot
@@ -196,14 +196,11 @@ def _packument(body: bytes | Stored, tag: str, copy: Copy, form: Form) -> Docume
 
 
 def _small(body: bytes, copy: Copy, *tag_parts: str) -> Document:
-    return Document(
-        body=body,
-        is_gzip=False,
-        identity_bytes=len(body),
+    return plain(
+        body,
+        copy.freshness,
         etag=render.etag(copy.record.revision, *tag_parts),
         modified_at=copy.record.modified_at,
-        content_type=JSON_TYPE,
-        freshness=copy.freshness,
     )
 
 

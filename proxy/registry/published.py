@@ -15,11 +15,11 @@ from datetime import datetime
 
 from proxy import errors
 from proxy.npm import encoding, hosted, names, render
-from proxy.npm.forms import CONTENT_TYPES, JSON_TYPE, Form
+from proxy.npm.forms import CONTENT_TYPES, Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Packument
 from proxy.npm.updates import Person
-from proxy.registry.answers import CacheState, Document, Freshness
+from proxy.registry.answers import CacheState, Document, Freshness, plain
 from proxy.registry.bases import Bases
 from proxy.registry.hot import Hot
 from proxy.storage.base import Blob, Blobs, Damaged
@@ -218,13 +218,4 @@ async def _document(of: Packument, tag: str, form: Form, base_url: str) -> Docum
 
 def _small(body: bytes, package: HostedPackage, *tag_parts: str) -> Document:
     tag = render.etag(package.revision, *tag_parts, str(render.RENDERER))
-    return Document(
-        body=body,
-        is_gzip=False,
-        identity_bytes=len(body),
-        etag=tag,
-        modified_at=package.modified_at,
-        content_type=JSON_TYPE,
-        freshness=_OURS,
-        is_private=True,
-    )
+    return plain(body, _OURS, etag=tag, modified_at=package.modified_at, is_private=True)

@@ -21,7 +21,7 @@ from proxy.npm import search as searches
 from proxy.npm.forms import JSON_TYPE
 from proxy.npm.names import PackageName
 from proxy.registry import services
-from proxy.registry.answers import CacheState, Document, Freshness
+from proxy.registry.answers import CacheState, Document, Freshness, plain
 from proxy.registry.flights import Flights
 from proxy.registry.routing import Guard, Routing
 from proxy.upstream import base as upstream
@@ -217,12 +217,4 @@ class Relay:
         self, held: _Remembered, state: CacheState, reason: str | None = None
     ) -> Document:
         age = timedelta(seconds=max(self._monotonic() - held.at, 0))
-        return Document(
-            body=held.body,
-            is_gzip=False,
-            identity_bytes=len(held.body),
-            etag=None,
-            modified_at=None,
-            content_type=JSON_TYPE,
-            freshness=Freshness(state, age, reason=reason),
-        )
+        return plain(held.body, Freshness(state, age, reason=reason))

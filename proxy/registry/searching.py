@@ -19,9 +19,8 @@ from urllib.parse import urlencode
 from proxy import errors
 from proxy.npm import names, ranking, wire
 from proxy.npm import search as searches
-from proxy.npm.forms import JSON_TYPE
 from proxy.npm.ranking import LARGEST_PAGE, Page
-from proxy.registry.answers import CacheState, Document, Freshness
+from proxy.registry.answers import CacheState, Document, Freshness, plain
 from proxy.registry.callers import Caller
 from proxy.registry.listing import Listed, Listing, Listings
 from proxy.registry.permissions import Permissions
@@ -103,7 +102,7 @@ class Searching:
             "time": format_datetime(self._clock(), usegmt=True),
             **theirs.more,
         }
-        return _document(wire.dumps(answer), theirs.freshness)
+        return plain(wire.dumps(answer), theirs.freshness)
 
     async def _ours(self, caller: Caller, listing: Listing, query: Query) -> list[Listed]:
         """What lives here, fits and may be shown to the caller, the best first."""
@@ -173,15 +172,3 @@ def _without(fault: errors.RegistryError) -> Freshness:
     if isinstance(fault, errors.UplinkError):
         return Freshness(CacheState.STALE, reason=str(fault))
     return _OURS
-
-
-def _document(body: bytes, freshness: Freshness) -> Document:
-    return Document(
-        body=body,
-        is_gzip=False,
-        identity_bytes=len(body),
-        etag=None,
-        modified_at=None,
-        content_type=JSON_TYPE,
-        freshness=freshness,
-    )

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Protocol
 
 from proxy.npm import signing, wire
-from proxy.npm.forms import JSON_TYPE
 from proxy.npm.names import PackageName
-from proxy.registry.answers import CacheState, Document, Freshness
+from proxy.registry.answers import CacheState, Document, Freshness, plain
 from proxy.registry.relay import Relay
 from proxy.registry.routing import Routing
 
@@ -73,7 +72,7 @@ class Signatures:
         """
         ours = [wire.dumps(key) for key in self.own_keys()]
         if not (await self._routing.guard()).uplinks:
-            return _document(ours)
+            return plain(_list(ours), Freshness(CacheState.HIT))
         theirs = await self._relay.keys(request_id)
         assert isinstance(theirs.body, bytes)  # noqa: S101  # what is relayed is in memory
         body = _list([*map(bytes, _THEIRS.read(theirs.body).keys), *ours])
@@ -82,16 +81,3 @@ class Signatures:
 
 def _list(keys: Sequence[bytes]) -> bytes:
     return b'{"keys":[' + b",".join(keys) + b"]}"
-
-
-def _document(keys: Sequence[bytes]) -> Document:
-    body = _list(keys)
-    return Document(
-        body=body,
-        is_gzip=False,
-        identity_bytes=len(body),
-        etag=None,
-        modified_at=None,
-        content_type=JSON_TYPE,
-        freshness=Freshness(CacheState.HIT),
-    )
