@@ -93,7 +93,8 @@ class Changing:
         if package is None:
             raise errors.PackageNotFound(name=name.full)
         if update.revision not in {None, package.revision}:
-            raise errors.Conflict(reason=_READ_AGAIN, name=name.full)
+            reason = _NEVER_READ if update.revision == "undefined" else _READ_AGAIN
+            raise errors.Conflict(reason=reason, name=name.full)
         for change in changes:
             await self._judge(caller, package, change)
         changes.sort(key=lambda change: _ORDER.index(type(change)))
@@ -170,6 +171,8 @@ class Changing:
 
 
 _READ_AGAIN = "Document update conflict: somebody has changed the package; read it again"
+# Yarn 1 reads the abbreviated packument, in which there are neither revision nor owners.
+_NEVER_READ = "Document update conflict: this client did not read the package; use npm owner"
 
 
 def _is_echo(change: Change, package: HostedPackage | None) -> bool:

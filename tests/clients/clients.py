@@ -252,8 +252,9 @@ class Berry(Client):
     def settle(self, home: Path, registry: str, token: str = "") -> None:
         self._configure(home, registry, home)
         with (home / ".yarnrc.yml").open("a") as kept:
-            kept.write("npmAlwaysAuth: true\nnpmPublishAccess: public\n")
-            kept.write(f'npmAuthToken: "{token}"\n' if token else "")
+            kept.write("npmPublishAccess: public\n")
+            if token:
+                kept.write(f'npmAlwaysAuth: true\nnpmAuthToken: "{token}"\n')
 
     def kept_token(self, home: Path, registry: str) -> str:
         line = re.compile(r"^ *npmAuthToken: (\S+)$", re.MULTILINE)
@@ -282,6 +283,15 @@ class Bun(Client):
     def _env(self, cache: Path) -> Mapping[str, str]:
         kept = str(cache / "bun-cache")
         return {"BUN_INSTALL": str(cache / "bun"), "BUN_INSTALL_CACHE_DIR": kept}
+
+
+class Changesets(Npm):
+    """Changesets, which has npm tell it what is published, and publish the rest."""
+
+    __slots__ = ()
+
+    def program(self) -> Sequence[str]:
+        return [str(NODE), str(MODULES / "changesets" / "bin.js")]
 
 
 CLIENTS: Sequence[Client] = (

@@ -12,12 +12,14 @@ import html
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from proxy.npm import names, signing
@@ -69,6 +71,32 @@ class House:
     def packhouse(self, *words: str, typed: str = "") -> str:
         """Run a command of ours on the data while it is served; what it printed."""
         return _packhouse(self.folder / "data", words, typed)
+
+    def start(self, org: str, *members: str) -> None:
+        """Make an organisation that all of these own."""
+        for member in members:
+            self.put(f"/-/org/{org}/user", {"user": member, "role": "owner"})
+
+    def put(self, path: str, body: Mapping[str, object], user: str = "root") -> None:
+        """One PUT that has to succeed, by no client."""
+        status, told = self.ask("PUT", path, body, user=user)
+        assert 200 <= status < 300, told
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, user: str = "ann"
+    ) -> tuple[int, Any]:
+        """One request by no client; its status and its JSON."""
+        headers = {
+            "Authorization": f"Bearer {self.tokens[user]}", "Content-Type": "application/json",
+        }  # fmt: skip
+        sent = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, sent, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
 
     def heard(self) -> Sequence[str]:
         """What the uplink was asked, as lines of method, path and readable body."""
