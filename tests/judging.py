@@ -19,8 +19,8 @@ from typing import Any
 from proxy import errors
 from proxy.npm import names
 from proxy.npm.policy import HOSTED, Action, Origin, Rule, Rules
-from proxy.registry.callers import Caller, Proof
-from proxy.registry.permissions import Permissions
+from proxy.registry.people.callers import Caller, Proof
+from proxy.registry.people.permissions import Permissions
 from proxy.registry.routing import Routing
 from proxy.storage.hosting import Access
 from proxy.storage.identity import Permission, Role, TeamRecord, TokenKind, TokenRecord

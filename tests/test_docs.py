@@ -19,7 +19,7 @@ from proxy.config import Found, names, problems
 from proxy.config.settings import RULE_KEYS, SECTIONS, Setting, Uplink, settings_of
 from proxy.npm import clients
 from proxy.registry.answers import CacheState, Freshness
-from proxy.registry.arriving import HOLD_BACK_BYTES
+from proxy.registry.mirroring.arriving import HOLD_BACK_BYTES
 from proxy.serving import worker, workers
 from proxy.upstream import breaker
 from proxy.web import access_log, audits, bodies, connections, middleware, replies, routes

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from proxy.config.settings import Config
 from proxy.errors import StorageCorrupt
-from proxy.registry.hosted_upkeep import HostedUpkeep
-from proxy.registry.upkeep import Bounds, Upkeep
+from proxy.registry.hosting.upkeep import HostedUpkeep
+from proxy.registry.mirroring.upkeep import Bounds, Upkeep
 from proxy.storage.cache import Cache
 from proxy.storage.database import Database
 from proxy.storage.files import FileBlobs

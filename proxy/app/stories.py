@@ -12,40 +12,40 @@ from proxy.app.storage import Storage
 from proxy.config.settings import Config
 from proxy.config.settings import Uplink as UplinkConfig
 from proxy.npm.policy import Rules
-from proxy.registry.access import PackageAccess
-from proxy.registry.accounts import Accounts
 from proxy.registry.answers import Document
-from proxy.registry.audits import Audits
 from proxy.registry.bases import Bases
-from proxy.registry.callers import Callers
-from proxy.registry.changing import Changing
-from proxy.registry.downloads import Downloads
-from proxy.registry.hashing import Hashing
+from proxy.registry.hosting.changing import Changing
+from proxy.registry.hosting.owning import Owning
+from proxy.registry.hosting.published import Published
+from proxy.registry.hosting.publishing import Bounds, Publishing
+from proxy.registry.hosting.removing import Removing
+from proxy.registry.hosting.signatures import Signatures
+from proxy.registry.hosting.starring import Starring
+from proxy.registry.hosting.tags import Tags
 from proxy.registry.hot import Hot
-from proxy.registry.limits import Limits, PasswordCheck
-from proxy.registry.logins import Logins
 from proxy.registry.merged import Merged
-from proxy.registry.mirror import Ages, Mirror
-from proxy.registry.own_tokens import OwnTokens
-from proxy.registry.owning import Owning
-from proxy.registry.packuments import Finished, Packuments
-from proxy.registry.permissions import Permissions
-from proxy.registry.profiles import Profiles
-from proxy.registry.published import Published
-from proxy.registry.publishing import Bounds, Publishing
+from proxy.registry.mirroring.audits import Audits
+from proxy.registry.mirroring.downloads import Downloads
+from proxy.registry.mirroring.hashing import Hashing
+from proxy.registry.mirroring.mirror import Ages, Mirror
+from proxy.registry.mirroring.packuments import Finished, Packuments
+from proxy.registry.mirroring.relay import Relay
+from proxy.registry.mirroring.tarballs import Held, Tarballs
+from proxy.registry.people.access import PackageAccess
+from proxy.registry.people.accounts import Accounts
+from proxy.registry.people.callers import Callers
+from proxy.registry.people.limits import Limits, PasswordCheck
+from proxy.registry.people.logins import Logins
+from proxy.registry.people.own_tokens import OwnTokens
+from proxy.registry.people.permissions import Permissions
+from proxy.registry.people.profiles import Profiles
+from proxy.registry.people.second_factor import SecondFactor
+from proxy.registry.people.teams import Teams
+from proxy.registry.people.tidying import Tidying
+from proxy.registry.people.tokens import Lives, Tokens
 from proxy.registry.reading import Reading
-from proxy.registry.relay import Relay
-from proxy.registry.removing import Removing
 from proxy.registry.routing import Routing
 from proxy.registry.searching import Searching
-from proxy.registry.second_factor import SecondFactor
-from proxy.registry.signatures import Signatures
-from proxy.registry.starring import Starring
-from proxy.registry.tags import Tags
-from proxy.registry.tarballs import Held, Tarballs
-from proxy.registry.teams import Teams
-from proxy.registry.tidying import Tidying
-from proxy.registry.tokens import Lives, Tokens
 from proxy.storage.passwords import Passwords
 from proxy.upstream.base import Uplink
 from proxy.upstream.client import HttpUplink, UplinkSettings

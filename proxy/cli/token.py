@@ -13,7 +13,7 @@ from proxy.cli import options
 from proxy.cli.people import Desk, columns, read_length, run, shown
 from proxy.errors import Forbidden, NotFound
 from proxy.npm import tokens as form
-from proxy.registry.tokens import Lives, Tokens
+from proxy.registry.people.tokens import Lives, Tokens
 from proxy.storage.identity import TokenKind, TokenRecord
 
 

@@ -23,11 +23,11 @@ from proxy.npm.packument import Packument
 from proxy.registry.answers import CacheState, Document, Freshness, Stored, Tarball
 from proxy.registry.bases import Bases
 from proxy.registry.flights import Flights
+from proxy.registry.hosting.published import Published
 from proxy.registry.hot import Hot
-from proxy.registry.packuments import Packuments
-from proxy.registry.published import Published
-from proxy.registry.relay import Relay
-from proxy.registry.tarballs import Tarballs
+from proxy.registry.mirroring.packuments import Packuments
+from proxy.registry.mirroring.relay import Relay
+from proxy.registry.mirroring.tarballs import Tarballs
 from proxy.storage.cache import Cache
 from proxy.storage.hosting import HostedIndex, HostedTarball
 

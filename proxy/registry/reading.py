@@ -9,13 +9,13 @@ from __future__ import annotations
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.registry.answers import Document, Tarball
-from proxy.registry.callers import Caller
+from proxy.registry.hosting.published import Published
 from proxy.registry.merged import Merged
-from proxy.registry.packuments import Packuments
-from proxy.registry.permissions import Permissions
-from proxy.registry.published import Published
-from proxy.registry.relay import Relay
-from proxy.registry.tarballs import Tarballs
+from proxy.registry.mirroring.packuments import Packuments
+from proxy.registry.mirroring.relay import Relay
+from proxy.registry.mirroring.tarballs import Tarballs
+from proxy.registry.people.callers import Caller
+from proxy.registry.people.permissions import Permissions
 
 
 class Reading:

@@ -17,7 +17,7 @@ from typing import Protocol
 from proxy import errors
 from proxy.npm.names import PackageName
 from proxy.npm.policy import EVERYTHING, HOSTED, Origin, Rule, Rules
-from proxy.registry.mirror import Mirror
+from proxy.registry.mirroring.mirror import Mirror
 
 _MOST_REMEMBERED = 16_384
 # How long after us the last worker puts other rules in force.

@@ -21,10 +21,10 @@ from proxy.npm import names, ranking, wire
 from proxy.npm import search as searches
 from proxy.npm.ranking import LARGEST_PAGE, Page
 from proxy.registry.answers import CacheState, Document, Freshness, plain
-from proxy.registry.callers import Caller
 from proxy.registry.listing import Listed, Listing, Listings
-from proxy.registry.permissions import Permissions
-from proxy.registry.relay import Relay
+from proxy.registry.mirroring.relay import Relay
+from proxy.registry.people.callers import Caller
+from proxy.registry.people.permissions import Permissions
 from proxy.registry.results import Results
 from proxy.storage.hosting import HostedIndex
 from proxy.storage.identity import People

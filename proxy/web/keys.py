@@ -20,10 +20,10 @@ from proxy.npm.profile_requests import ProfileChange
 from proxy.npm.token_requests import TokenRequest
 from proxy.npm.updates import Update
 from proxy.registry.answers import Document, Freshness, Tarball
-from proxy.registry.callers import ANONYMOUS, Caller
-from proxy.registry.logins import Asker, Begun, Proof, Question
-from proxy.registry.own_tokens import Page
-from proxy.registry.publishing import Written
+from proxy.registry.hosting.publishing import Written
+from proxy.registry.people.callers import ANONYMOUS, Caller
+from proxy.registry.people.logins import Asker, Begun, Proof, Question
+from proxy.registry.people.own_tokens import Page
 from proxy.storage.hosting import Access
 from proxy.storage.identity import Permission, Role, TeamRecord, TokenRecord, UserRecord
 from proxy.web.addresses import Address

@@ -16,7 +16,7 @@ from multidict import istr
 
 from proxy import errors
 from proxy.npm import wire
-from proxy.registry.logins import Asker, Begun, Proof, Question
+from proxy.registry.people.logins import Asker, Begun, Proof, Question
 from proxy.web import bodies, replies, templates
 from proxy.web.keys import EXCHANGE, LOGINS
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from proxy import errors
 from proxy.npm import token_requests, wire
-from proxy.registry.own_tokens import Page
+from proxy.registry.people.own_tokens import Page
 from proxy.storage.identity import TokenRecord
 from proxy.web import fields, replies
 from proxy.web.keys import EXCHANGE, TOKENS

@@ -16,7 +16,7 @@ from proxy.npm import encoding, render
 from proxy.npm.forms import CONTENT_TYPES, JSON_TYPE, Form
 from proxy.npm.names import PackageName
 from proxy.registry.answers import CacheState, Document, Freshness
-from proxy.registry.callers import Caller
+from proxy.registry.people.callers import Caller
 from proxy.web import keys, middleware, ops, routes
 from proxy.web.access_log import AccessLog
 from proxy.web.addresses import Addresses

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proxy.registry import relay
+from proxy.registry.mirroring import relay
 from tests.fakes import faults, rawhttp
 from tests.fakes.uplink import FakeUplink
 from tests.registry import Clock, Registry

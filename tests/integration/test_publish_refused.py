@@ -18,8 +18,8 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from proxy.registry.intake import Pace
-from proxy.registry.publishing import Publishing
+from proxy.registry.hosting.intake import Pace
+from proxy.registry.hosting.publishing import Publishing
 from proxy.web import keys
 from tests.fakes import packing, rawhttp
 from tests.fakes.uplink import FakeUplink

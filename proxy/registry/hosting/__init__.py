@@ -1,0 +1,1 @@
+"""What is published here and what is said of it afterwards."""

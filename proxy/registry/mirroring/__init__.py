@@ -1,0 +1,1 @@
+"""What an uplink has, kept here: packuments, tarballs, and what is only passed on."""
