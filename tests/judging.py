@@ -95,6 +95,10 @@ class House:
     async def write(self, caller: Caller, name: str, action: Action = Action.PUBLISH) -> str:
         return await outcome(self.permissions.require(caller, action, names.parse(name)))
 
+    async def change(self, caller: Caller, name: str) -> str:
+        judged = self.permissions.require_change(caller, Action.PUBLISH, names.parse(name))
+        return await outcome(judged)
+
 
 async def outcome(judgement: Awaitable[Any]) -> str:
     try:

@@ -264,6 +264,7 @@ WHO: Mapping[str, Who] = {
     "somebody of another organisation": Who("eve"),
     "a token of somebody in no group to read with": Who("sam", {"is_readonly": True}),
     "a reader": Who("rita", reads=BOTH, stars=BOTH),
+    "a reader who was granted nothing": Who("rex", reads=(OPEN,), stars=(OPEN,)),
     "a publisher who is no owner": Who("pat", reads=(OPEN,), stars=(OPEN,)),
     "a token of a publisher to read with": Who("pat", {"is_readonly": True}, reads=(OPEN,)),
     "a token of the owner to read with": Who("olga", {"is_readonly": True}, reads=BOTH),
@@ -347,6 +348,7 @@ async def _people(town: Town) -> dict[str, Person]:
         ("staff", "olga", Role.DEVELOPER),
         ("staff", "omar", Role.DEVELOPER),
         ("readers", "rita", Role.DEVELOPER),
+        ("readers", "rex", Role.DEVELOPER),
         ("other", "eve", Role.DEVELOPER),
         ("acme", "olga", Role.OWNER),
     ):

@@ -67,12 +67,21 @@ async def test_a_grant_takes_both_rights(acme: Acme) -> None:
 async def test_nothing_is_granted_ahead(acme: Acme) -> None:
     """A name that is not published yet is granted to nobody: its first publisher would not know."""
     await acme.ann.do("PUT", TEAMS, {"name": "core"})
+    grant = {"package": "@acme/later", "permissions": "read-write"}
 
-    for name in ("@acme/later", "lodash"):
-        reply = await acme.ann.refused(
-            "PUT", f"{CORE}/package", {"package": name, "permissions": "read-write"}
-        )
-        assert reply == (404, f"no such package: {name}")
+    reply = await acme.ann.refused("PUT", f"{CORE}/package", grant)
+
+    assert reply == (404, "no such package: @acme/later")
+
+
+async def test_what_an_uplink_has_is_granted_to_nobody(acme: Acme) -> None:
+    """A grant of a mirrored package is refused as every write to it is, and says what to do."""
+    await acme.ann.do("PUT", TEAMS, {"name": "core"})
+    grant = {"package": "lodash", "permissions": "read-write"}
+
+    status, said = await acme.ann.refused("PUT", f"{CORE}/package", grant)
+
+    assert (status, "lodash comes from the uplink npm" in said) == (403, True)
 
 
 async def test_either_right_takes_a_grant_back(acme: Acme) -> None:

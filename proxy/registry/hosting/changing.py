@@ -84,8 +84,8 @@ class Changing:
     async def apply(self, caller: Caller, name: PackageName, update: Update) -> str:
         """Make the changes; returns the package's revision.
 
-        Raises what `Permissions.require` raises, Forbidden for what the policy of removals or the
-        last owner forbids, NotFound for an owner nobody knows, VersionNotFound, Conflict.
+        Raises what `Permissions.require_change` raises, Forbidden for what the policy of removals
+        or the last owner forbids, NotFound for an owner nobody knows, VersionNotFound, Conflict.
         """
         package = await self._hosted.package(name.full)
         changes = [each for each in update.changes if not _is_echo(each, package)]
@@ -140,7 +140,7 @@ class Changing:
             await self._permissions.require_reader(caller, name)
         for action in (Action.PUBLISH, Action.UNPUBLISH):
             if action in actions:
-                await self._permissions.require(caller, action, name)
+                await self._permissions.require_change(caller, action, name)
 
     async def _judge(self, caller: Caller, package: HostedPackage, change: Change) -> None:
         """Raise if a change is not to be, whoever may make such."""

@@ -26,7 +26,7 @@ Owners = tuple[str, ...]
 class Owning:
     """Adds and removes owners. Both return the package's revision.
 
-    They raise what `Permissions.require` raises, and PackageNotFound.
+    They raise what `Permissions.require_change` raises.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Owning:
 
     async def add(self, caller: Caller, name: PackageName, user: str) -> str:
         """Make somebody an owner who is a user here. Raises NotFound if they are not."""
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
         if await self._people.user(user) is None:
             raise errors.NotFound(reason=f"there is no user {user} here who could own a package")
         return await self._change(
@@ -53,7 +53,7 @@ class Owning:
 
     async def remove(self, caller: Caller, name: PackageName, user: str) -> str:
         """Take an owner away. Raises NotFound if they are none; Forbidden for the last one."""
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
 
         def without(owners: Owners) -> Owners:
             if user not in owners:

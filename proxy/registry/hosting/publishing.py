@@ -21,7 +21,8 @@ Theory. A publish goes through these states; what a crash leaves of each stands 
    ends, or by upkeep when its process has died.
 
 A PUT may also change what is published (changing.py). Which it is, only the body says; so who may
-not publish is heard until a tarball comes: stars are everybody's to give.
+not publish is heard until a tarball comes: stars are everybody's to give. Who sees no package under
+the name has nothing to change, and is refused at once, whether there is one or not.
 """
 
 from __future__ import annotations
@@ -180,6 +181,8 @@ class Publishing:
         except errors.NotHosted:
             raise
         except errors.Forbidden as refusal:
+            if not await self._permissions.sees_package(caller, name):
+                raise
             return refusal
         return None
 

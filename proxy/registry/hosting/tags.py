@@ -26,7 +26,7 @@ _LATEST = "latest"
 class Tags:
     """Sets and drops dist-tags. Every method returns the package's revision.
 
-    They raise what `Permissions.require` raises, InvalidRequest for what cannot be a tag,
+    They raise what `Permissions.require_change` raises, InvalidRequest for what cannot be a tag,
     VersionNotFound, PackageNotFound.
     """
 
@@ -47,12 +47,12 @@ class Tags:
 
     async def drop(self, caller: Caller, name: PackageName, tag: str) -> str:
         """Remove a tag. Raises NotFound; Forbidden for `latest`."""
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
         return await self._hosted.drop_tag(name.full, tag, caller.deed(self._clock()))
 
     async def merge(self, caller: Caller, name: PackageName, tags: Mapping[str, str]) -> str:
         """Point many tags at versions; all others stay."""
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
         return await self._change(caller, name, tags, None)
 
     async def replace(self, caller: Caller, name: PackageName, tags: Mapping[str, str]) -> str:
@@ -60,7 +60,7 @@ class Tags:
 
         Raises Conflict if the package is changed meanwhile.
         """
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
         package = await self._hosted.package(name.full)
         if package is None:
             raise errors.PackageNotFound(name=name.full)

@@ -43,7 +43,7 @@ class PackageAccess:
 
     async def set(self, caller: Caller, name: PackageName, access: Access) -> None:
         """Make a package public or restricted, for who may publish it."""
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
         await self._hosted.set_access(name.full, access, caller.deed(self._clock()))
 
     async def collaborators(self, caller: Caller, name: PackageName) -> Mapping[str, Permission]:

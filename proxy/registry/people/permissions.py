@@ -5,7 +5,8 @@ A caller may do something with a name if all of these say so, in this order:
 1. a token they came with is not restricted to other packages or, for a write, to reading;
 2. the name lives here (a write; a read goes to wherever it lives);
 3. the rule's list for the action names the caller (`read` for every action: who may not read a
-   package is told that it does not exist);
+   package is told that it does not exist). Until here nobody has looked whether there is one, so a
+   refusal is the same of a name that is free and of one that is taken;
 4. the package, if it exists: a restricted one is read by its owners and collaborators, and any is
    written to by its owners and by collaborators with the permission to write;
 5. for a write: the second factor, where the account asks for one.
@@ -103,22 +104,28 @@ class Permissions:
         Raises Unauthenticated, NotHosted, PackageNotFound (they may not even read it), Forbidden,
         OneTimePasswordRequired.
         """
-        user = self.require_token(caller, name)
-        guard = await self._routing.guard()
-        origin = guard.origin_of(name.full)
-        if not origin.takes_versions:
-            await self.require_read(caller, name)
-            raise errors.NotHosted(name=name.full, origin=str(origin))
-        if not await self._may_read(guard, caller, name.full):
-            raise errors.PackageNotFound(name=name.full)
-        listed = guard.rule_of(name.full).listed(action)
-        if not (caller.is_admin or covers_caller(listed, user, caller.groups)):
-            raise errors.Forbidden(reason=f"{user} may not {action.value} {name.full} (rules)")
-        head = await self._hosted.head(name.full)
-        if not await self._may_write(caller, user, head):
-            raise errors.Forbidden(reason=f"{user} is no owner of {name.full}")
+        user = await self._require_listed(caller, action, name)
+        await self._require_write(caller, user, name, await self._hosted.head(name.full))
         await self._require_proof(caller)
         return user
+
+    async def require_change(self, caller: Caller, action: Action, name: PackageName) -> str:
+        """As `require`, of a package that is there: PackageNotFound for a name that is free, too.
+
+        So who may not read a restricted one is told of it what they are told of nothing.
+        """
+        user = await self._require_listed(caller, action, name)
+        head = await self._hosted.head(name.full)
+        if head is None or head.unpublished_at is not None:
+            raise errors.PackageNotFound(name=name.full)
+        await self._require_write(caller, user, name, head)
+        await self._require_proof(caller)
+        return user
+
+    async def sees_package(self, caller: Caller, name: PackageName) -> bool:
+        """Whether something is published here under `name` that the caller may read."""
+        head = await self._hosted.head(name.full)
+        return head is not None and await self.may_read(caller, name.full)
 
     def require_token(self, caller: Caller, name: PackageName) -> str:
         """The caller's name, if what they came with writes anything to `name`.
@@ -202,6 +209,30 @@ class Permissions:
             _require_whole(caller.token)
         return user
 
+    async def _require_listed(self, caller: Caller, action: Action, name: PackageName) -> str:
+        """The caller's name, if token and rules let them; whatever is kept of the package."""
+        user = self.require_token(caller, name)
+        guard = await self._routing.guard()
+        origin = guard.origin_of(name.full)
+        if not origin.takes_versions:
+            await self.require_read(caller, name)
+            raise errors.NotHosted(name=name.full, origin=str(origin))
+        if not self._may_read_name(guard, caller, name.full):
+            raise errors.PackageNotFound(name=name.full)
+        listed = guard.rule_of(name.full).listed(action)
+        if not (caller.is_admin or covers_caller(listed, user, caller.groups)):
+            raise errors.Forbidden(reason=f"{user} may not {action.value} {name.full} (rules)")
+        return user
+
+    async def _require_write(
+        self, caller: Caller, user: str, name: PackageName, head: HostedHead | None
+    ) -> None:
+        """Raise unless what is kept of the package lets the caller write to it."""
+        if not await self._may_read_head(caller, head):
+            raise errors.PackageNotFound(name=name.full)
+        if not await self._may_write(caller, user, head):
+            raise errors.Forbidden(reason=f"{user} is no owner of {name.full}")
+
     async def _require_proof(self, caller: Caller) -> None:
         if caller.needs_otp and not caller.proof.is_given:
             await self._second_factor.require(caller)
@@ -232,7 +263,10 @@ class Permissions:
     async def _may_read(self, guard: Guard, caller: Caller, name: str) -> bool:
         if not self._may_read_name(guard, caller, name):
             return False
-        head = await self._hosted.head(name)
+        return await self._may_read_head(caller, await self._hosted.head(name))
+
+    async def _may_read_head(self, caller: Caller, head: HostedHead | None) -> bool:
+        """What the package says of who reads it, if there is one."""
         if head is None or head.access is Access.PUBLIC or caller.is_admin:
             return True
         self._require_known(caller)
@@ -240,7 +274,7 @@ class Permissions:
             return False
         if caller.user in head.owners:
             return True
-        return await self._people.permission_of(caller.user, name) is not None
+        return await self._people.permission_of(caller.user, head.name) is not None
 
     def _may_read_name(self, guard: Guard, caller: Caller, name: str) -> bool:
         """What the rules and the token say, whatever is kept of the package."""

@@ -147,9 +147,7 @@ class Teams:
         """
         await self._require_admin(caller, org)
         await self._require_team(org, team)
-        if not await self._access.is_there(name.full):
-            raise errors.PackageNotFound(name=name.full)
-        await self._permissions.require(caller, Action.PUBLISH, name)
+        await self._permissions.require_change(caller, Action.PUBLISH, name)
         deed = caller.deed(self._clock())
         await self._people.set_grant(org, team, name.full, permission, deed)
 

@@ -47,7 +47,7 @@ PUBLISHES = """
 @acme/gone    who     yes  -    -    -    yes
 @acme/new     who     yes  yes  yes  yes  yes
 open          who     yes  no   no   no   yes
-open-secret   who     yes  -    -    -    yes
+open-secret   who     yes  no   -    -    yes
 open-new      who     yes  no   yes  yes  yes
 staff         who     yes  -    yes  yes  yes
 locked        who     -    -    -    -    yes
@@ -61,6 +61,7 @@ UNPUBLISHES = """
 @acme/ui      who     yes  no   yes  no   yes
 @acme/secret  who     yes  no   yes  -    yes
 open          who     yes  no   no   no   yes
+open-secret   who     yes  no   no   no   yes
 open-new      who     yes  no   no   no   yes
 locked        who     -    -    -    -    yes
 lodash        who     up   up   up   up   up
@@ -87,6 +88,26 @@ async def test_who_may_unpublish(house: House, name: str, expected: list[str]) -
     found = [await house.write(caller, name, Action.UNPUBLISH) for caller in callers]
 
     assert found == expected
+
+
+CHANGES = """
+              nobody  ann  bob  cat  dan  root
+@acme/ui      who     yes  no   yes  no   yes
+@acme/secret  who     yes  no   yes  -    yes
+@acme/gone    who     -    -    -    -    -
+@acme/new     who     -    -    -    -    -
+open-secret   who     yes  no   -    -    yes
+open-new      who     -    no   -    -    -
+lodash        who     up   up   up   up   up
+"""
+
+
+@pytest.mark.parametrize(("name", "expected"), rows(CHANGES))
+async def test_who_may_change_what_is_there(house: House, name: str, expected: list[str]) -> None:
+    """A hidden package is changed by nobody in the words that a name without one is."""
+    changed = [await house.change(caller, name) for caller in PEOPLE.values()]
+
+    assert changed == expected
 
 
 @pytest.mark.parametrize(
