@@ -17,6 +17,8 @@ own lock.
 4. Whoever opens, repairs or migrates the file holds the lock on `<file>.lock` meanwhile.
 5. The file is not memory-mapped: a mapped file that is cut short kills the process with SIGBUS, an
    unmapped one gives an error.
+6. A precious file that lacks rows it once had (its log was removed, an older copy was restored) is
+   refused as a damaged one is: how far it had come stands in a file of its own (watermark.py).
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ import apsw
 
 from proxy.errors import RegistryError, StorageAway, StorageCorrupt, StorageFull
 from proxy.storage import changes, disk
-from proxy.storage.rows import Row, micros
+from proxy.storage.rows import Row, instant, micros
+from proxy.storage.watermark import Mark, Watermark
 from proxy.storage.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -71,7 +74,8 @@ def ask(db: Connection, sql: str, values: Row = ()) -> list[Any]:
 class Database:
     """The SQLite file `path`, which is created if need be. An async context manager.
 
-    `migrations` bring it from schema n to n + 1; the tables of changes.py are among them.
+    `migrations` bring it from schema n to n + 1; the tables of changes.py are among them. `newest`
+    asks a precious file for (number, micros) of the last row that nobody may lose; numbers grow.
     """
 
     def __init__(
@@ -80,11 +84,15 @@ class Database:
         *,
         migrations: Sequence[str],
         is_precious: bool = False,
+        newest: str | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._path = path
         self._migrations = migrations
         self._is_precious = is_precious
+        self._newest = newest
+        self._watermark = Watermark(path)
+        self._marked = 0  # the number of the newest row this process has marked
         self._clock = clock
         self._writer: Writer[Work] = Writer(self._commit, name=f"{path.stem}-writer")
         self._reading: Connection
@@ -215,11 +223,13 @@ class Database:
         """Do `works` in one transaction. None if one of several failed, and nothing was done."""
         db = self._writing
         is_working = False
+        newest: Mark | None = None
         try:
             with _ours(self._path):
                 db.execute("BEGIN IMMEDIATE")
                 is_working = True
                 values = [work(db) for work in works]
+                newest = self._newest_row(db)
                 is_working = False
                 db.execute("COMMIT")
         except RegistryError as error:
@@ -227,7 +237,17 @@ class Database:
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
+        self._mark(newest)
         return values
+
+    def _newest_row(self, db: Connection) -> Mark | None:
+        found = ask(db, self._newest) if self._newest is not None else []
+        return Mark(found[0][0], instant(found[0][1])) if found else None
+
+    def _mark(self, newest: Mark | None) -> None:
+        if newest is not None and newest.number != self._marked:
+            self._watermark.raise_to(newest)
+            self._marked = newest.number
 
     # --- opening ---
 
@@ -269,8 +289,10 @@ class Database:
     def _precious(self, lock: int) -> Connection:
         """The connection to a file that is never replaced (rules 2 and 3)."""
         was_made = os.pread(lock, len(_MADE), 0) == _MADE
-        if was_made and _is_blank(self._path):
-            raise _refusal(self._path, "it is missing or empty, and was not before")
+        if _is_blank(self._path):
+            if was_made:
+                raise _refusal(self._path, "it is missing or empty, and was not before")
+            self._watermark.forget()
         # SQLite gives its log the same mode: what is precious is nobody else's to read.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
@@ -293,11 +315,21 @@ class Database:
             ask(db, "PRAGMA journal_size_limit = 16777216")  # a log that once grew large is cut
             if 0 < self._path.stat().st_size <= _CHECKED_AT_OPEN_BYTES:
                 _check_pages(db)
+            # Before anything is written: a log that is put back fits what it was taken from only.
+            self._require_newest(db)
             _migrate(db, self._path.name, self._migrations)
         except BaseException:
             db.close()
             raise
         return db
+
+    def _require_newest(self, db: Connection) -> None:
+        """Raise StorageCorrupt if the file lacks rows it once had (rule 6)."""
+        if self._newest is not None and ask(db, "PRAGMA user_version")[0][0]:
+            before = self._watermark.read()  # the mark first: others may commit, and raise it
+            newest = self._newest_row(db)
+            self._watermark.require(before, newest)
+            self._mark(newest)
 
 
 def _reader(path: Path) -> Connection:

@@ -57,7 +57,9 @@ _READ_ON_LOOP_BYTES = 1024 * 1024
 
 def open_database(path: Path, *, clock: Callable[[], datetime] = database.now) -> Database:
     """The database of hosted packages and people, which is never set aside. Not open yet."""
-    return Database(path, migrations=schema.MIGRATIONS, is_precious=True, clock=clock)
+    return Database(
+        path, migrations=schema.MIGRATIONS, is_precious=True, newest=schema.NEWEST, clock=clock
+    )
 
 
 class SqliteHosted:

@@ -188,6 +188,7 @@ ADD_AUDIT = """
 INSERT INTO audit (at, user, client_ip, token_key, action, subject, facts)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+NEWEST = "SELECT number, at FROM audit ORDER BY number DESC LIMIT 1"
 GET_AUDIT = """
 SELECT number, at, user, client_ip, token_key, action, subject, facts FROM audit WHERE {wanted}
 ORDER BY number DESC LIMIT ?
