@@ -63,6 +63,20 @@ class TarballRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """Something else that an uplink said: its signing keys, or the attestations of a version.
+
+    `path` is where it was asked for, `digest` the sha512 (hex) of the stored JSON.
+    """
+
+    uplink: str
+    path: str
+    digest: str
+    size_bytes: int
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """How much the mirror holds. A blob that two entries share counts once."""
 
@@ -103,6 +117,26 @@ class Index(Protocol):
         """
 
     async def tarballs(self, name: str) -> Sequence[TarballRecord]: ...
+
+    async def put_package(
+        self,
+        name: str,
+        packuments: Sequence[PackumentRecord],
+        tarballs: Sequence[TarballRecord],
+        documents: Sequence[DocumentRecord] = (),
+    ) -> None:
+        """Insert or replace records of one package, all of them or none; adds to the change log."""
+
+    async def document(self, uplink: str, path: str) -> DocumentRecord | None: ...
+
+    async def put_document(self, record: DocumentRecord) -> None:
+        """Insert or replace."""
+
+    async def imported(self) -> Sequence[str]:
+        """The bundles that were imported here, by their names, in the order of their import."""
+
+    async def note_import(self, bundle: str, at: datetime) -> None:
+        """Note that a bundle was imported; one that is noted already keeps its place."""
 
     async def mark_used(self, used: Iterable[tuple[str, str, datetime]]) -> None:
         """Note (name, file, used_at) of many tarballs at once; unknown ones are passed over."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.npm.forms import Form
-from proxy.storage.base import PackumentRecord, TarballRecord
+from proxy.storage.base import DocumentRecord, PackumentRecord, TarballRecord
 
 Row = tuple[Any, ...]
 
@@ -61,3 +61,15 @@ def tarball(row: Row) -> TarballRecord:
     uplink, name, file, version, digest, size_bytes, stored_at, used_at = row
     times = (instant(stored_at), instant(used_at))
     return TarballRecord(uplink, name, file, version, digest, size_bytes, *times)
+
+
+def of_document(record: DocumentRecord) -> Row:
+    """Return the row of `record`, its columns in the order of the record's fields."""
+    facts = (record.uplink, record.path, record.digest, record.size_bytes)
+    return (*facts, micros(record.fetched_at))
+
+
+def document(row: Row) -> DocumentRecord:
+    """Undo `of_document`."""
+    uplink, path, digest, size_bytes, fetched_at = row
+    return DocumentRecord(uplink, path, digest, size_bytes, instant(fetched_at))

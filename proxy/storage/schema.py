@@ -57,8 +57,35 @@ CREATE TRIGGER {kind}_replaced AFTER UPDATE OF digest ON {kind} WHEN OLD.digest 
 END;
 """
 
+# `switches`: the uplinks that are not asked ('*' is all of them). `missing`: what was asked for
+# while its uplink was not to be had; version '' is a package of which nothing is held.
+_OFFLINE = """
+CREATE TABLE switches (
+    uplink TEXT PRIMARY KEY, switched_at INTEGER NOT NULL, switched_by TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE missing (
+    name TEXT NOT NULL, version TEXT NOT NULL, times INTEGER NOT NULL, asked_at INTEGER NOT NULL,
+    PRIMARY KEY (name, version)
+) WITHOUT ROWID;
+CREATE INDEX missing_by_time ON missing (asked_at);
+"""
+
+# What was carried here in bundles, and what an uplink said besides packuments and tarballs.
+_BUNDLES = """
+CREATE TABLE documents (
+    uplink TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    fetched_at INTEGER NOT NULL, PRIMARY KEY (uplink, path)
+) WITHOUT ROWID;
+CREATE INDEX documents_by_digest ON documents (digest);
+CREATE TABLE imports (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, bundle TEXT NOT NULL UNIQUE, imported_at INTEGER NOT NULL
+);
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES + changes.TABLES + _TOTALS.format(kind="packuments") + _TOTALS.format(kind="tarballs"),
+    _BUNDLES,
+    _OFFLINE,
 )
 
 PUT_PACKUMENT = """
@@ -101,9 +128,38 @@ MARK_USED = "UPDATE tarballs SET used_at = max(used_at, ?) WHERE name = ? AND fi
 IS_REFERENCED = """
 SELECT EXISTS (SELECT 1 FROM tarballs WHERE digest = ?1)
     OR EXISTS (SELECT 1 FROM packuments WHERE digest = ?1)
+    OR EXISTS (SELECT 1 FROM documents WHERE digest = ?1)
+"""
+PUT_DOCUMENT = """
+INSERT INTO documents (uplink, path, digest, size_bytes, fetched_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (uplink, path) DO UPDATE SET digest = excluded.digest,
+    size_bytes = excluded.size_bytes, fetched_at = excluded.fetched_at
+"""
+GET_DOCUMENT = """
+SELECT uplink, path, digest, size_bytes, fetched_at FROM documents WHERE uplink = ? AND path = ?
+"""
+IMPORTED = "SELECT bundle FROM imports ORDER BY seq"
+NOTE_IMPORT = """
+INSERT INTO imports (bundle, imported_at) VALUES (?, ?) ON CONFLICT (bundle) DO NOTHING
 """
 NAMES = """
 SELECT name FROM packuments WHERE name >= ?1 AND name < ?2
 UNION SELECT name FROM tarballs WHERE name >= ?1 AND name < ?2 ORDER BY name
 """
 TOTALS = "SELECT entries, bytes FROM totals ORDER BY kind"
+
+SWITCHES = "SELECT uplink, switched_at, switched_by FROM switches ORDER BY uplink"
+SWITCH_ON = "INSERT INTO switches VALUES (?, ?, ?) ON CONFLICT (uplink) DO NOTHING RETURNING uplink"
+SWITCH_OFF = "DELETE FROM switches WHERE uplink = ifnull(?, uplink) RETURNING uplink"
+
+MISSING = "SELECT name, version, times, asked_at FROM missing ORDER BY name, version"
+NOTE_MISSING = """
+INSERT INTO missing VALUES (?, ?, ?, ?) ON CONFLICT (name, version) DO UPDATE SET
+    times = times + excluded.times, asked_at = max(asked_at, excluded.asked_at)
+"""
+# The row that was asked for longest ago goes first.
+TRIM_MISSING = """
+DELETE FROM missing WHERE asked_at <
+    (SELECT asked_at FROM missing ORDER BY asked_at DESC LIMIT 1 OFFSET ?)
+"""
+CLEAR_MISSING = "DELETE FROM missing"

@@ -13,7 +13,7 @@ from typing import Self, cast
 
 from proxy.npm.forms import Form
 from proxy.storage import changes, database, rows, schema
-from proxy.storage.base import PackumentRecord, TarballRecord, Usage
+from proxy.storage.base import DocumentRecord, PackumentRecord, TarballRecord, Usage
 from proxy.storage.database import Connection, Database, ask
 
 
@@ -29,6 +29,11 @@ class SqliteIndex:
 
     async def __aexit__(self, *error: object) -> None:
         await self._database.__aexit__(*error)
+
+    @property
+    def database(self) -> Database:
+        """The file, which offline.py keeps its tables in too."""
+        return self._database
 
     # --- packuments ---
 
@@ -103,6 +108,44 @@ class SqliteIndex:
         """The `limit` tarballs that nobody has asked for for longest, oldest first."""
         found = await self._database.scan(schema.LEAST_RECENTLY_USED, (limit,))
         return [rows.tarball(row) for row in found]
+
+    # --- bundles ---
+
+    async def put_package(
+        self,
+        name: str,
+        packuments: Sequence[PackumentRecord],
+        tarballs: Sequence[TarballRecord],
+        documents: Sequence[DocumentRecord] = (),
+    ) -> None:
+        """Insert or replace records of one package, all of them or none."""
+
+        def work(db: Connection) -> None:
+            db.executemany(schema.PUT_PACKUMENT, map(rows.of_packument, packuments))
+            db.executemany(schema.PUT_TARBALL, map(rows.of_tarball, tarballs))
+            db.executemany(schema.PUT_DOCUMENT, map(rows.of_document, documents))
+            db.execute(changes.LOG_CHANGE, (name,))
+
+        await self._database.write(work)
+
+    async def document(self, uplink: str, path: str) -> DocumentRecord | None:
+        """What `uplink` said when it was asked for `path`."""
+        found = self._database.read(schema.GET_DOCUMENT, (uplink, path))
+        return rows.document(found[0]) if found else None
+
+    async def put_document(self, record: DocumentRecord) -> None:
+        """Insert or replace."""
+        row = rows.of_document(record)
+        await self._database.write(lambda db: db.execute(schema.PUT_DOCUMENT, row))
+
+    async def imported(self) -> Sequence[str]:
+        """The bundles that were imported here, in the order of their import."""
+        return [row[0] for row in await self._database.scan(schema.IMPORTED)]
+
+    async def note_import(self, bundle: str, at: datetime) -> None:
+        """Note that a bundle was imported."""
+        row = (bundle, rows.micros(at))
+        await self._database.write(lambda db: db.execute(schema.NOTE_IMPORT, row))
 
     # --- all of it ---
 

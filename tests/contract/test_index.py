@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.npm.forms import Form
-from proxy.storage.base import Index, PackumentRecord, TarballRecord, Usage
+from proxy.storage.base import DocumentRecord, Index, PackumentRecord, TarballRecord, Usage
 from proxy.storage.sqlite import SqliteIndex
 from tests.fakes.memory import MemoryIndex
 
@@ -260,6 +260,42 @@ async def test_references(index: Index) -> None:
     told = [await index.is_referenced(digest * 64) for digest in ("aa", "bb", "cc")]
 
     assert told == [True, True, False]
+
+
+async def test_a_package_is_put_at_once(index: Index) -> None:
+    """Packuments, tarballs and documents of one package are there together, as one change."""
+    since, _ = await index.changes(-1)
+    document = DocumentRecord("npm", "-/attestations", "dd" * 64, 9, NOON)
+    forms = [a_packument(form=form) for form in Form]
+    tarballs = [a_tarball(version=version) for version in ("1.0.0", "2.0.0")]
+
+    await index.put_package("left-pad", forms, tarballs, [document])
+
+    assert [await index.packument("npm", "left-pad", form) for form in Form] == forms
+    assert await index.tarballs("left-pad") == tarballs
+    assert await index.document("npm", "-/attestations") == document
+    assert (await index.changes(since))[1] == ["left-pad"]
+    assert await index.usage() == Usage(2, 2, 1000, 500)
+
+
+async def test_document_is_replaced(index: Index) -> None:
+    """The last word of an uplink counts, by uplink and path; its blob is referenced."""
+    first = DocumentRecord("npm", "-/npm/v1/keys", "dd" * 64, 9, NOON)
+    await index.put_document(first)
+    await index.put_document(replace(first, digest="ee" * 64))
+
+    assert await index.document("npm", "-/npm/v1/keys") == replace(first, digest="ee" * 64)
+    assert await index.document("other", "-/npm/v1/keys") is None
+    told = [await index.is_referenced(digest * 64) for digest in ("dd", "ee")]
+    assert told == [False, True]
+
+
+async def test_imports_keep_their_order(index: Index) -> None:
+    """Bundles are told in the order of their first import."""
+    for bundle in ("b", "a", "b"):
+        await index.note_import(bundle, NOON)
+
+    assert await index.imported() == ["b", "a"]
 
 
 async def test_revision_moves_with_every_change(index: Index) -> None:

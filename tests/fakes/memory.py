@@ -18,7 +18,7 @@ from typing import Self
 
 from proxy.errors import StorageAway, StorageFull
 from proxy.npm.forms import Form
-from proxy.storage.base import Damaged, PackumentRecord, TarballRecord, Usage
+from proxy.storage.base import Damaged, DocumentRecord, PackumentRecord, TarballRecord, Usage
 
 KEPT_CHANGES = 10_000
 
@@ -30,6 +30,8 @@ class MemoryIndex:
         self.is_away = False
         self._packuments: dict[tuple[str, str, Form], PackumentRecord] = {}
         self._tarballs: dict[tuple[str, str], TarballRecord] = {}
+        self._documents: dict[tuple[str, str], DocumentRecord] = {}
+        self._imported: dict[str, datetime] = {}
         self._changes: list[tuple[int, str]] = []
         self._sequence = 1000
         self._commits = 0
@@ -81,6 +83,35 @@ class MemoryIndex:
         self._alive()
         held = [record for record in self._tarballs.values() if record.name == name]
         return sorted(held, key=lambda record: record.file)
+
+    async def put_package(
+        self,
+        name: str,
+        packuments: Sequence[PackumentRecord],
+        tarballs: Sequence[TarballRecord],
+        documents: Sequence[DocumentRecord] = (),
+    ) -> None:
+        self._commit()
+        self._packuments |= {(each.uplink, each.name, each.form): each for each in packuments}
+        self._tarballs |= {(each.name, each.file): each for each in tarballs}
+        self._documents |= {(each.uplink, each.path): each for each in documents}
+        self._log(name)
+
+    async def document(self, uplink: str, path: str) -> DocumentRecord | None:
+        self._alive()
+        return self._documents.get((uplink, path))
+
+    async def put_document(self, record: DocumentRecord) -> None:
+        self._commit()
+        self._documents[record.uplink, record.path] = record
+
+    async def imported(self) -> Sequence[str]:
+        self._alive()
+        return list(self._imported)
+
+    async def note_import(self, bundle: str, at: datetime) -> None:
+        self._commit()
+        self._imported.setdefault(bundle, at)
 
     async def mark_used(self, used: Iterable[tuple[str, str, datetime]]) -> None:
         self._commit()
@@ -139,7 +170,8 @@ class MemoryIndex:
         self._changes = [*self._changes[1 - KEPT_CHANGES :], (self._sequence, name)]
 
     def _names(self, digest: str) -> bool:
-        records = [*self._packuments.values(), *self._tarballs.values()]
+        held = (self._packuments.values(), self._tarballs.values(), self._documents.values())
+        records = [record for kind in held for record in kind]
         return any(record.digest == digest for record in records)
 
 
