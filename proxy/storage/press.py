@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -30,7 +29,9 @@ from proxy.npm.names import PackageName
 from proxy.npm.packument import Dist, Packument
 from proxy.storage import pressing
 from proxy.storage.base import Blobs, Damaged, Incoming, PackumentRecord
+from proxy.storage.parsed import Parsed
 from proxy.storage.presser import Presser
+from proxy.storage.pressing import Shown
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Press:
     def __init__(self, *, blobs: LocalBlobs) -> None:
         self._blobs = blobs
         self._presser = Presser()
-        self._parsed = _Parsed(limit_bytes=_PARSED_BYTES)
+        self._parsed = Parsed(limit_bytes=_PARSED_BYTES)
 
     async def __aenter__(self) -> Self:
         return self
@@ -229,6 +230,29 @@ class Press:
 
         return await self._of(record, name, render.dist_tags, big)
 
+    async def narrowed(
+        self, record: PackumentRecord, held: Collection[str], view: Mapping[str, str]
+    ) -> Shown:
+        """A view (pressing.narrowed) of the packument with the versions that are `held` alone.
+
+        Raises BodyLost.
+        """
+
+        async def big() -> Shown:
+            out = await self._blobs.create(f"narrowed {record.revision}")
+            try:
+                said = await self._ask(
+                    "narrowed", record, out=str(out.path), held=sorted(held), view=view
+                )
+                size_bytes = said["size_bytes"]
+                body = None if size_bytes is None else await out.read(0, size_bytes)
+                return Shown(body, said["hidden"], said["shown"])
+            finally:
+                await out.discard()
+
+        name = names.parse(record.name)
+        return await self._of(record, name, lambda of: pressing.narrowed(of, held, view), big)
+
     async def _of(
         self,
         record: PackumentRecord,
@@ -271,7 +295,9 @@ class Press:
         finally:
             await blob.close()
 
-    async def _ask(self, step: str, record: PackumentRecord, **facts: str) -> Any:
+    async def _ask(
+        self, step: str, record: PackumentRecord, **facts: str | Mapping[str, str] | Sequence[str]
+    ) -> Any:
         path, at = str(self._blobs.path(record.digest)), record.modified_at.isoformat()
         try:
             return await self._presser.ask(step, body=path, name=record.name, at=at, **facts)
@@ -374,54 +400,6 @@ class Rendered:
     async def close(self) -> None:
         """Remove the file; may be called again."""
         await self._file.discard()
-
-
-class _Parsed:
-    """The packuments that were read last, by revision, as many as fit."""
-
-    def __init__(self, *, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._held_bytes = 0
-        self._kept: OrderedDict[str, tuple[Packument, int]] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[tuple[Packument, int]]] = {}
-
-    def get(self, revision: str) -> tuple[Packument, int] | None:
-        kept = self._kept.get(revision)
-        if kept is not None:
-            self._kept.move_to_end(revision)
-        return kept
-
-    async def load(
-        self, revision: str, load: Callable[[], Awaitable[tuple[Packument, int]]]
-    ) -> tuple[Packument, int]:
-        """Load once for all who ask meanwhile; who is cancelled leaves the others waiting."""
-        task = self._loading.get(revision)
-        if task is None:
-            task = asyncio.create_task(self._loaded(revision, load))
-            self._loading[revision] = task
-            task.add_done_callback(partial(self._forget, revision))
-        return await asyncio.shield(task)
-
-    def _forget(self, revision: str, task: asyncio.Task[tuple[Packument, int]]) -> None:
-        self._loading.pop(revision, None)
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; who was cancelled does not want it
-
-    async def _loaded(
-        self, revision: str, load: Callable[[], Awaitable[tuple[Packument, int]]]
-    ) -> tuple[Packument, int]:
-        loaded = await load()
-        self.keep(revision, *loaded)
-        return loaded
-
-    def keep(self, revision: str, read: Packument, size_bytes: int) -> None:
-        """Keep one, and let go of those that were used longest ago."""
-        _, before_bytes = self._kept.pop(revision, (None, 0))
-        self._kept[revision] = (read, size_bytes)
-        self._held_bytes += size_bytes - before_bytes
-        while self._held_bytes > self._limit_bytes:
-            _, (_, gone_bytes) = self._kept.popitem(last=False)
-            self._held_bytes -= gone_bytes
 
 
 def _parsed(gzipped: bytes, name: PackageName, fetched_at: datetime) -> Packument:

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ class Presser:
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 
-    async def ask(self, step: str, **facts: str | Mapping[str, str]) -> Any:
+    async def ask(self, step: str, **facts: str | Mapping[str, str] | Sequence[str]) -> Any:
         """The value of a step of pressing.py.
 
         Raises packument.Malformed and Empty, Lost, StorageAway and StorageFull. When the caller is

@@ -17,14 +17,14 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from proxy.npm import encoding, names, packument, render, wire
+from proxy.npm import encoding, names, offline, packument, render, wire
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Packument
@@ -51,6 +51,18 @@ class Checked:
     gzipped: bytes
     judged: packument.Judged
     revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is left of a packument when versions are hidden, and how many were, and were not.
+
+    `body` is None if what was asked for is hidden, or is not there.
+    """
+
+    body: bytes | None
+    hidden: int
+    shown: int
 
 
 def check(
@@ -97,6 +109,24 @@ def dist(of: Packument, name: PackageName, file: str) -> packument.Dist | None:
     return None if version is None else packument.dist(of, version)
 
 
+def narrowed(of: Packument, held: Collection[str], view: Mapping[str, str]) -> Shown:
+    """A view of the packument with the versions that are `held`.
+
+    A view is `{form, base_url}` for the document, gzip; `{spec, base_url}` for the manifest of a
+    version or dist-tag; `{}` for the dist-tags. The last two are identity JSON.
+    """
+    left = offline.narrowed(of, held)
+    body: bytes | None
+    match view:
+        case {"form": form, "base_url": base_url}:
+            body = encoding.gzip(render.render(left.packument, Form(form), base_url))
+        case {"spec": spec, "base_url": base_url}:
+            body = manifest(left.packument, spec, base_url)
+        case _:
+            body = render.dist_tags(left.packument)
+    return Shown(body, len(left.hidden), len(left.packument.versions))
+
+
 # --- the process's side ---
 
 
@@ -139,6 +169,15 @@ class _Steps:
 
     def dist_tags(self, body: str, name: str, at: str) -> str:
         return render.dist_tags(self._packument(body, name, at)).decode()
+
+    def narrowed(
+        self, body: str, out: str, name: str, at: str, held: list[str], view: dict[str, str]
+    ) -> dict[str, int | None]:
+        found = narrowed(self._packument(body, name, at), frozenset(held), view)
+        if found.body is not None:
+            _fill(out, found.body)
+        size_bytes = None if found.body is None else len(found.body)
+        return {"size_bytes": size_bytes, "hidden": found.hidden, "shown": found.shown}
 
     def _packument(self, body: str, name: str, at: str) -> Packument:
         if self._last is None or self._last[0] != body:

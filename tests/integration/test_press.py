@@ -174,6 +174,27 @@ async def test_unhashed_versions_are_told_and_stated(bench: Bench, size: str) ->
     assert leftovers(bench) == []
 
 
+async def test_narrowed(bench: Bench, size: str) -> None:
+    """With versions held, the document, a manifest and the tags tell of these alone, and count."""
+    record = await stored(bench, SIZES[size])
+    base = {"base_url": "http://us.example"}
+
+    whole = await bench.press.narrowed(record, {"1.0.0"}, {"form": Form.FULL.value, **base})
+    latest = await bench.press.narrowed(record, {"1.0.0"}, {"spec": "latest", **base})
+    hidden = await bench.press.narrowed(record, {"1.0.0"}, {"spec": "1.0.1", **base})
+    tags = await bench.press.narrowed(record, {"1.0.0"}, {})
+
+    assert whole.body and latest.body and tags.body
+    document = json.loads(gzip.decompress(whole.body))
+    assert list(document["versions"]) == ["1.0.0"]
+    assert document["versions"]["1.0.0"] == json.loads(latest.body)
+    assert document["dist-tags"] == json.loads(tags.body) == {"latest": "1.0.0"}
+    assert hidden.body is None
+    counts = {(each.hidden, each.shown) for each in (whole, latest, hidden, tags)}
+    assert counts == {(SIZES[size] - 1, 1)}
+    assert leftovers(bench) == []
+
+
 async def test_malformed_body_is_refused(bench: Bench, size: str) -> None:
     """A body cut short is Malformed wherever it is read, and leaves nothing behind."""
     body = encoded(a_packument(SIZES[size]))
