@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 
 from proxy.npm import abbreviate, links, wire
 from proxy.npm.forms import Form
@@ -63,7 +64,7 @@ def _copied(packument: Packument, base_url: str) -> Iterator[tuple[str, bytes | 
 def _abbreviated(packument: Packument, base_url: str) -> Iterator[tuple[str, bytes | Raw]]:
     yield "name", wire.dumps(packument.name)
     yield "dist-tags", packument.envelope.get("dist-tags", b"{}")
-    yield "modified", wire.dumps(_iso(packument))
+    yield "modified", wire.dumps(iso(packument.modified_at))
     time = packument.envelope.get("time", NULL)
     if _is_complete(time, packument):
         yield "time", time
@@ -87,9 +88,9 @@ def _abbreviated_versions(packument: Packument, base_url: str) -> bytes:
     )
 
 
-def _iso(packument: Packument) -> str:
-    """As npm writes instants: milliseconds and a Z."""
-    return packument.modified_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso(at: datetime) -> str:
+    """An instant in UTC as npm writes it: milliseconds and a Z."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_complete(time: Raw, packument: Packument) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from proxy.npm import bundles, wire
 from proxy.npm.bundles import BadBundle, Manifest
+from proxy.storage.base import Damaged
 from proxy.storage.volumes import Volumes, VolumesWriter
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -72,17 +73,16 @@ class BundleWriter:
         for name, data in ((MANIFEST, self._head.written), (SIGNATURE, _signature(self._head))):
             self._volumes.write(_header(name, len(data)) + data + bytes(_padding(len(data))))
 
-    def blob(self, digest: str, pieces: Iterator[bytes]) -> None:
-        """Write the next blob. Raises RuntimeError if its bytes are not those of its digest."""
-        expected, size_bytes = self._left.pop()
+    async def blob(self, pieces: AsyncIterator[bytes]) -> None:
+        """Write the next blob of the manifest. Raises Damaged if the bytes are not that one's."""
+        digest, size_bytes = self._left.pop()
         self._volumes.write(_header(path_of(digest), size_bytes))
         found = hashlib.sha512()
-        for piece in pieces:
+        async for piece in pieces:
             found.update(piece)
             self._volumes.write(piece)
-        if not expected == digest == found.hexdigest():
-            message = f"the bytes of {digest[:16]} are others"
-            raise RuntimeError(message)
+        if found.hexdigest() != digest:
+            raise Damaged(digest)
         self._volumes.write(bytes(_padding(size_bytes)))
 
     def finish(self) -> None:

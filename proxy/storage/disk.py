@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -72,6 +73,25 @@ def put(part: Path, place: Path, data: bytes, *, is_durable: bool = False) -> No
         raise
     finally:
         os.close(fd)
+
+
+def put_first(place: Path, data: bytes) -> bool:
+    """Store a secret where nothing is, for its owner to read; False if something is there."""
+    aside = place.with_name(f".new-{secrets.token_hex(8)}")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            write(fd, data, 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        with suppress(FileExistsError):
+            os.link(aside, place)
+            return True
+        return False
+    finally:
+        aside.unlink()
+        sync_folder(place.parent)
 
 
 def sync_folder(folder: Path) -> None:

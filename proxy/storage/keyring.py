@@ -17,9 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -99,21 +97,7 @@ class FileKeyring:
     def _make(self, number: int) -> bool:
         """Store a new key under this number; False if there is one already."""
         made = f"Made: {self._clock().isoformat()}\n".encode()
-        aside = self._folder / f".new-{secrets.token_hex(8)}"
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                disk.write(fd, made + signing.new_key(), 0)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            with suppress(FileExistsError):
-                os.link(aside, self._folder / f"{number:04}.pem")
-                return True
-            return False
-        finally:
-            aside.unlink()
-            disk.sync_folder(self._folder)
+        return disk.put_first(self._folder / f"{number:04}.pem", made + signing.new_key())
 
     def _read(self, name: str) -> SigningKey:
         path = self._folder / name

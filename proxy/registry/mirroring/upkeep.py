@@ -34,7 +34,8 @@ _SECOND_SWEEP = _ORPHAN_AGE + timedelta(seconds=5)
 _SWEEP = timedelta(minutes=30)
 _BATCH = 64
 _LOOK_AT_DISK_EVERY = timedelta(seconds=1)
-_LEASE = "upkeep"
+LEASE = "upkeep"
+"""Held by who sweeps or evicts, and by who needs that nobody does."""
 
 
 class Derived(Protocol):
@@ -123,19 +124,19 @@ class Upkeep:
         Returns whether it has swept.
         """
         await self.flush()
-        if not await self._leases.try_acquire(_LEASE):
+        if not await self._leases.try_acquire(LEASE):
             return False
         try:
             await self.evict()
             if is_sweep_due:
                 await self.sweep()
         finally:
-            await self._leases.release(_LEASE)
+            await self._leases.release(LEASE)
         return is_sweep_due
 
     async def collect(self) -> tuple[Swept, int]:
         """Sweep and evict now, after whoever is at it; returns what went, and the bytes evicted."""
-        async with self._leases.hold(_LEASE):
+        async with self._leases.hold(LEASE):
             swept = await self.sweep()
             return swept, await self.evict()
 
