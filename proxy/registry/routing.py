@@ -57,6 +57,11 @@ class Guard:
         return frozenset(uplink for uplink in named if uplink is not None)
 
     @property
+    def takes_versions(self) -> bool:
+        """Whether anything can be published here, or ever was."""
+        return bool(self._owned) or any(rule.origin.takes_versions for rule in self._rules.rules)
+
+    @property
     def rest(self) -> str | None:
         """The uplink of all names that no particular rule takes: it answers search and the like."""
         for rule in self._rules.rules:

@@ -154,10 +154,22 @@ async def test_keys_of_a_folder_that_is_none(tmp_path: Path) -> None:
 
 
 async def test_an_uplink_without_keys(here: Home) -> None:
-    """Where the uplink has no keys there is no list: ours alone would fail every public package."""
+    """Where the uplink has no keys the list is ours, or nothing of what lives here is verified."""
     here.uplink.keys = []
+    await here.put(a_publish())
 
-    assert (await here.get("/-/npm/v1/keys", None)).status == 404
+    listed = await keys(here)
+
+    assert len(listed) == 1
+    assert verdict(listed, await here.packument(), "1.0.0") == "verified"
+
+
+async def test_a_mirror_only(uplink: FakeUplink, tmp_path: Path, clock: Clock) -> None:
+    """Where nothing can be published the list is the uplink's, and there is none if it has none."""
+    async with Registry(tmp_path / "data", uplink.url, clock=clock) as mirror:
+        found = await mirror.get("/-/npm/v1/keys")
+
+    assert found.status == 404
 
 
 @pytest.mark.parametrize("script", [faults.status(500), faults.body(b"<html>")])

@@ -1,8 +1,9 @@
 """Signatures of what is published here, and the keys that clients verify all packages with.
 
-A client has one list of keys for this registry, and every package of it must have a signature by
-one of them (PROTOCOL 4.4). So the list is the uplinks' keys and ours; and if theirs are not to be
-had there is none at all, because ours alone would make every mirrored package look tampered with.
+A client has one list of keys for this registry, and looks in it for the key of every signature that
+a package has; one that is not there ends `npm audit signatures` at once. So the list is the uplinks'
+keys and ours; ours alone if packages live here and no uplink has any (decision 0014); and an error
+while theirs cannot be had, because then clients would call every mirrored package a fake.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
+from proxy import errors
 from proxy.npm import signing, wire
 from proxy.npm.names import PackageName
 from proxy.registry.answers import CacheState, Document, Freshness, plain
@@ -67,13 +69,19 @@ class Signatures:
     async def keys(self, request_id: str = "") -> Document:
         """`{"keys": [...]}`: the uplinks' keys as they wrote them, then ours.
 
-        NotFound if no uplink has any: clients then skip the check. An UplinkError if an uplink's
-        are not to be had.
+        NotFound if no uplink has any and nothing lives here: clients then skip the check. An
+        UplinkError if an uplink's are not to be had.
         """
         ours = [wire.dumps(key) for key in self.own_keys()]
-        if not (await self._routing.guard()).uplinks:
+        guard = await self._routing.guard()
+        if not guard.uplinks:
             return plain(_list(ours), Freshness(CacheState.HIT))
-        theirs = await self._relay.keys(request_id)
+        try:
+            theirs = await self._relay.keys(request_id)
+        except errors.NotFound:
+            if not guard.takes_versions:
+                raise
+            return plain(_list(ours), Freshness(CacheState.MISS))
         assert isinstance(theirs.body, bytes)  # noqa: S101  # what is relayed is in memory
         body = _list([*map(bytes, _THEIRS.read(theirs.body).keys), *ours])
         return replace(theirs, body=body, identity_bytes=len(body))
