@@ -10,8 +10,8 @@ This is the map of the house; imports go down only.
 
 Start reading at the three requests of docs/architecture.md:
 
-    GET /lodash                       web/packuments, registry/reading, registry/mirroring/packuments
-    GET /lodash/-/lodash-4.17.21.tgz  web/tarballs, registry/reading, registry/mirroring/tarballs
+    GET /lodash                       web/packuments, registry/reading, mirroring/packuments
+    GET /lodash/-/lodash-4.17.21.tgz  web/tarballs, registry/reading, mirroring/tarballs
     packhouse serve                   cli/serve, app, serving/worker
 
 `app/` puts everything together, by constructor arguments; whatever a module needs, it was given

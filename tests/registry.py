@@ -82,6 +82,7 @@ class Registry:
             log=Log(access=False),
         )
         self.app: web.Application | None = None
+        self.runner: Runner | None = None
         self._stack = AsyncExitStack()
         self.url = ""
 
@@ -103,7 +104,7 @@ class Registry:
 
     async def start(self) -> None:
         self.app = app.build(self.config, clock=self.clock.now, monotonic=self.clock.monotonic)
-        runner = Runner(self.app, shutdown_timeout=1)
+        self.runner = runner = Runner(self.app, shutdown_timeout=1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, "127.0.0.1", 0)

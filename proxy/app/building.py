@@ -19,6 +19,7 @@ from proxy.app.stories import Hosting, Mirroring
 from proxy.config.settings import Config, LogFormat
 from proxy.web import access_log, keys, middleware, ops, routes
 from proxy.web.addresses import Addresses
+from proxy.web.express import EXPRESS, Express
 from proxy.web.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -74,12 +75,20 @@ def build(
         warnings=hosting.warnings,
         clock=clock,
     )
-    routes.mount(
-        app,
+    reception = routes.Reception(
         Addresses(
             public_url=config.server.public_url,
             trusted_proxies=[str(network) for network in config.server.trusted_proxies],
-        ),
+        )
+    )
+    routes.mount(app, reception)
+    app[EXPRESS] = Express(
+        reception=reception,
+        callers=hosting.callers,
+        at_hand=hosting.reading,
+        metrics=metrics,
+        log=log,
+        drain=drain,
     )
 
     async def life(_: web.Application) -> AsyncIterator[None]:

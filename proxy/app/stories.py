@@ -12,7 +12,7 @@ from proxy.app.storage import Storage
 from proxy.config.settings import Config
 from proxy.config.settings import Uplink as UplinkConfig
 from proxy.npm.policy import Rules
-from proxy.registry.answers import Document
+from proxy.registry.answers import Document, Held
 from proxy.registry.bases import Bases
 from proxy.registry.hosting.changing import Changing
 from proxy.registry.hosting.owning import Owning
@@ -30,7 +30,7 @@ from proxy.registry.mirroring.hashing import Hashing
 from proxy.registry.mirroring.mirror import Ages, Mirror
 from proxy.registry.mirroring.packuments import Finished, Packuments
 from proxy.registry.mirroring.relay import Relay
-from proxy.registry.mirroring.tarballs import Held, Tarballs
+from proxy.registry.mirroring.tarballs import Tarballs
 from proxy.registry.people.access import PackageAccess
 from proxy.registry.people.accounts import Accounts
 from proxy.registry.people.callers import Callers

@@ -35,6 +35,18 @@ class Freshness:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """How many versions are hidden because their tarballs are not to be had, and how many shown.
+
+    `is_offline` if that was decided; else the uplink is away.
+    """
+
+    hidden: int
+    shown: int
+    is_offline: bool
+
+
 class Stored(Protocol):
     """Gzip bytes too many to hold in memory: read in pieces, then close.
 
@@ -68,6 +80,7 @@ class Document:
     freshness: Freshness
     form: Form | None = None
     is_private: bool = False
+    withheld: Withheld | None = None
 
 
 def plain(
@@ -118,3 +131,26 @@ class Tarball(Protocol):
     async def read(self, offset: int, length: int) -> bytes: ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A small tarball in memory."""
+
+    body: bytes
+    etag: str | None
+    modified_at: datetime | None
+    freshness: Freshness
+    is_private: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the whole."""
+        return len(self.body)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """A piece of it."""
+        return self.body[offset : offset + length]
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

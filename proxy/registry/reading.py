@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
-from proxy.registry.answers import Document, Tarball
+from proxy.registry.answers import Document, Held, Tarball
 from proxy.registry.hosting.published import Published
 from proxy.registry.merged import Merged
 from proxy.registry.mirroring.packuments import Packuments
@@ -53,6 +53,15 @@ class Reading:
             return await self._merged.document(name, form, base_url, request_id)
         return await self._packuments.document(name, form, base_url, request_id)
 
+    async def document_at_hand(
+        self, caller: Caller, name: PackageName, form: Form, base_url: str
+    ) -> Document | None:
+        """The same packument, if nothing has to be waited for. Raises as `document`."""
+        origin = await self._permissions.require_read(caller, name)
+        if origin.takes_versions:
+            return None
+        return await self._packuments.at_hand(name, form, base_url)
+
     async def manifest(
         self, caller: Caller, name: PackageName, spec: str, base_url: str, request_id: str = ""
     ) -> Document:
@@ -83,6 +92,11 @@ class Reading:
         if origin.is_merged:
             return await self._merged.tarball(name, file, request_id)
         return await self._tarballs.open(name, file, request_id)
+
+    async def tarball_at_hand(self, caller: Caller, name: PackageName, file: str) -> Held | None:
+        """The same tarball, if nothing has to be waited for. Raises as `tarball`."""
+        origin = await self._permissions.require_read(caller, name)
+        return None if origin.takes_versions else await self._tarballs.at_hand(name, file)
 
     async def attestations(
         self, caller: Caller, name: PackageName, version: str, request_id: str = ""

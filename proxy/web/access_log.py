@@ -18,8 +18,6 @@ from functools import lru_cache
 from select import PIPE_BUF
 from typing import BinaryIO, Self
 
-from aiohttp import hdrs, web
-
 from proxy.npm import tokens, wire
 from proxy.web.keys import Exchange
 
@@ -58,26 +56,19 @@ class Entry:
     is_cut: bool
 
     @classmethod
-    def of(
-        cls,
-        request: web.Request,
-        exchange: Exchange,
-        status: int,
-        sent_bytes: int,
-        seconds: float,
-    ) -> Self:
+    def of(cls, exchange: Exchange, status: int, sent_bytes: int, seconds: float) -> Self:
         """What is kept of a request that has been answered."""
         freshness = exchange.freshness
         return cls(
             time.time(),
             exchange.id,
-            request.method,
-            request.raw_path,
+            exchange.method,
+            exchange.raw_path,
             status,
             sent_bytes,
             seconds,
             exchange.address.client_ip,
-            request.headers.get(hdrs.USER_AGENT, ""),
+            exchange.user_agent,
             None if freshness is None else freshness.state.value,
             None if freshness is None else freshness.uplink,
             exchange.is_cut,

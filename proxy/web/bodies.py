@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 # one look at the loop.
 PIECE_BYTES = 256 * 1024
 PATIENCE = timedelta(seconds=60)
+# What a socket takes without pausing (asyncio's and uvloop's high-water mark).
+UNPAUSED_BYTES = 64 * 1024
 # A request body comes within this time or not at all; below the deadline of a handler.
 READING = timedelta(seconds=15)
 

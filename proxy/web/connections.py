@@ -1,18 +1,27 @@
-"""Connections: what aiohttp allows on one, and what it answers to what nobody can parse.
+"""Connections: what aiohttp allows on one, and what is answered below its requests.
 
 aiohttp repeats the text it could not parse in its answer, and logs a traceback for each: the first
 is not ours to say, the second would let anybody fill the log.
+
+The express (express.py) answers where the bytes arrive, before aiohttp's task for the connection is
+woken, and only while that task has nothing to do: replies leave in the order of their requests.
+That it has nothing to do is read off aiohttp's insides (`_waiter`, `_messages`), hence the upper
+bound for aiohttp in pyproject.toml.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
+from typing import Any
 
-from aiohttp import http_exceptions, web
+from aiohttp import EMPTY_PAYLOAD, http_exceptions, web
+from aiohttp.http_parser import RawRequestMessage
 
 from proxy import errors
-from proxy.web import replies
+from proxy.web import bodies, replies
+from proxy.web.express import EXPRESS, Express
 
 _log = logging.getLogger(__name__)
 
@@ -24,12 +33,88 @@ HEADERS = 128
 # Longer than any client or front proxy keeps an idle connection: whoever closes first risks that
 # the other has just sent something.
 KEEPALIVE_SECONDS = 80.0
+# How often a connection that is to end is asked whether everything has left.
+_LOOK_EVERY = 0.05
 
 
 class Connection(web.RequestHandler):
-    """One connection, whose errors below HTTP are answered in our words."""
+    """One connection. What the express cannot answer, the task of this connection does."""
 
-    __slots__ = ()
+    __slots__ = ("_express", "_peer")
+
+    def __init__(self, manager: web.Server, *, express: Express | None, **settings: Any) -> None:
+        super().__init__(manager, **settings)
+        self._express = express
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        name = self.peername
+        self._peer = str(name[0]) if isinstance(name, tuple) else str(name or "")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, and answer what is at hand."""
+        waiter = self._waiter
+        if self._express is None or waiter is None or waiter.done() or self._messages:
+            super().data_received(data)
+            return
+        self._waiter = None  # or the task would be woken
+        super().data_received(data)
+        self._waiter = waiter
+        while self._messages and self._is_answered(*self._messages[0]):
+            self._messages.popleft()
+        if self._messages:
+            waiter.set_result(None)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """End; what the express has written is on its way first, or `timeout` seconds are over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while _unsent_bytes(self.transport):  # noqa: ASYNC110  a transport has no event
+                    await asyncio.sleep(_LOOK_EVERY)
+        await super().shutdown(timeout)
+
+    def _is_answered(self, asked: object, payload: object) -> bool:
+        transport, express = self.transport, self._express
+        if (
+            express is None
+            or transport is None
+            or not isinstance(asked, RawRequestMessage)
+            or payload is not EMPTY_PAYLOAD
+            or self._buffer_paused
+            or transport.is_closing()
+            or _unsent_bytes(transport)
+        ):
+            return False
+        reply = express.reply(asked, self._peer, self.sockname)
+        if reply is None:
+            return False
+        transport.writelines(reply)
+        self._note_answer(transport)
+        return True
+
+    def _note_answer(self, transport: asyncio.Transport) -> None:
+        """Keep aiohttp's books: the answer was not given by its task."""
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._manager is not None:
+            self._manager.requests_count += 1
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        unsent_bytes = _unsent_bytes(transport)
+        if unsent_bytes > bodies.UNPAUSED_BYTES:
+            self._watch(unsent_bytes)
+
+    def _watch(self, unsent_bytes: int) -> None:
+        self._loop.call_later(bodies.PATIENCE.total_seconds(), self._cut_if_stalled, unsent_bytes)
+
+    def _cut_if_stalled(self, before_bytes: int) -> None:
+        transport = self.transport
+        unsent_bytes = _unsent_bytes(transport)
+        if transport is not None and unsent_bytes == before_bytes:
+            transport.abort()
+        elif unsent_bytes:
+            self._watch(unsent_bytes)
 
     def handle_error(
         self,
@@ -55,12 +140,21 @@ class Connection(web.RequestHandler):
         return reply
 
 
+def _unsent_bytes(transport: asyncio.Transport | None) -> int:
+    return 0 if transport is None else transport.get_write_buffer_size()
+
+
 class Server(web.Server):
     """Makes our connections."""
+
+    def __init__(self, *args: Any, express: Express | None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._express = express
 
     def __call__(self) -> web.RequestHandler:
         return Connection(
             self,
+            express=self._express,
             loop=self._loop,
             keepalive_timeout=KEEPALIVE_SECONDS,
             max_line_size=LINE_BYTES,
@@ -68,7 +162,7 @@ class Server(web.Server):
             max_headers=HEADERS,
             # Not by aiohttp, which takes a gzip body that is cut short for a whole one.
             auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type]  # ours is written by the middleware
+            access_log=None,
         )
 
 
@@ -79,6 +173,7 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         return Server(
             made.request_handler,
+            express=self.app.get(EXPRESS),
             request_factory=made.request_factory,
             loop=asyncio.get_running_loop(),
         )

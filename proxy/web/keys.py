@@ -19,7 +19,7 @@ from proxy.npm.policy import Rules
 from proxy.npm.profile_requests import ProfileChange
 from proxy.npm.token_requests import TokenRequest
 from proxy.npm.updates import Update
-from proxy.registry.answers import Document, Freshness, Tarball
+from proxy.registry.answers import Document, Freshness, Held, Tarball
 from proxy.registry.hosting.publishing import Written
 from proxy.registry.people.callers import ANONYMOUS, Caller
 from proxy.registry.people.logins import Asker, Begun, Proof, Question
@@ -65,6 +65,18 @@ class Reading(Protocol):
         self, caller: Caller, name: PackageName, version: str, request_id: str
     ) -> Document:
         """The provenance of one version."""
+
+
+class AtHand(Protocol):
+    """What may be read without waiting for anything; None for what may not."""
+
+    async def document_at_hand(
+        self, caller: Caller, name: PackageName, form: Form, base_url: str
+    ) -> Document | None:
+        """The packument, gzip."""
+
+    async def tarball_at_hand(self, caller: Caller, name: PackageName, file: str) -> Held | None:
+        """The tarball."""
 
 
 class Publishing(Protocol):
@@ -323,6 +335,9 @@ class Exchange:
     """
 
     id: str
+    method: str
+    raw_path: str
+    user_agent: str
     target: Target
     address: Address
     route: str

@@ -77,9 +77,7 @@ class Metrics:
         self._reply_children = lru_cache(maxsize=1024)(self._children_of_reply)
         self._state_children = lru_cache(maxsize=64)(self._child_of_state)
 
-    def replied(
-        self, exchange: Exchange, method: str, status: int, sent_bytes: int, seconds: float
-    ) -> None:
+    def replied(self, exchange: Exchange, status: int, sent_bytes: int, seconds: float) -> None:
         """Count one reply."""
         count, time_taken = self._reply_children(exchange.route, status)
         count.inc()
@@ -87,7 +85,7 @@ class Metrics:
         self._sent.inc(sent_bytes)
         if exchange.is_cut:
             self._cut.inc()
-        if exchange.freshness is not None and method == "GET":
+        if exchange.freshness is not None and exchange.method == "GET":
             form = exchange.form.value if exchange.form is not None else None
             self._state_children(exchange.route, form, exchange.freshness.state).inc()
 

@@ -38,12 +38,10 @@ WRITES = frozenset({"PUT", "POST", "DELETE", "PATCH"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID = istr("X-Request-Id")
-_OTP = istr("npm-otp")
+OTP = istr("npm-otp")
 _NOTICE = istr("npm-notice")
 _NOT_VALID = "the token sent is not valid here (any more); log in again"
 _SPOKEN = ((1, 0), (1, 1))
-# What a socket takes without pausing (asyncio's and uvloop's high-water mark).
-_UNPAUSED_BYTES = 64 * 1024
 
 
 def guard(
@@ -70,9 +68,9 @@ def guard(
             exchange.is_cut = exchange.is_cut or getattr(reply, "is_cut", False)
             seconds = time.perf_counter() - started
             sent_bytes = request.writer.output_size
-            metrics.replied(exchange, request.method, reply.status, sent_bytes, seconds)
+            metrics.replied(exchange, reply.status, sent_bytes, seconds)
             if log is not None:
-                log.add(Entry.of(request, exchange, reply.status, sent_bytes, seconds))
+                log.add(Entry.of(exchange, reply.status, sent_bytes, seconds))
         return reply
 
     return guarded
@@ -110,7 +108,7 @@ async def _handled(
     request: web.Request, handler: Handler, exchange: Exchange
 ) -> web.StreamResponse:
     headers, client_ip = request.headers, exchange.address.client_ip
-    authorization, otp = headers.get(hdrs.AUTHORIZATION), headers.get(_OTP)
+    authorization, otp = headers.get(hdrs.AUTHORIZATION), headers.get(OTP)
     callers = request.app[CALLERS]
     known_by = None if exchange.is_open else authorization
     exchange.caller = await callers.resolve(known_by, client_ip, otp)
@@ -152,7 +150,7 @@ async def _write(request: web.Request, reply: web.StreamResponse) -> None:
 def _fits(request: web.Request, reply: web.StreamResponse) -> bool:
     transport = request.transport
     held_bytes = 0 if transport is None else transport.get_write_buffer_size()
-    return held_bytes + (reply.content_length or 0) < _UNPAUSED_BYTES
+    return held_bytes + (reply.content_length or 0) < bodies.UNPAUSED_BYTES
 
 
 def _unrouted(request: web.Request) -> Exchange:
@@ -160,6 +158,9 @@ def _unrouted(request: web.Request) -> Exchange:
     # ours.
     request[EXCHANGE] = exchange = Exchange(
         id="-",
+        method=request.method,
+        raw_path=request.raw_path,
+        user_agent=request.headers.get(hdrs.USER_AGENT, ""),
         target=Unknown("no path"),
         address=Address("", "", request.remote or ""),
         route="(none)",

@@ -42,7 +42,7 @@ _PRIVATE_IMMUTABLE = "private, max-age=31536000, immutable"
 _REVALIDATED = "public, max-age=0"
 _PRIVATE = "private, no-cache"
 _VARY = "Accept, Accept-Encoding"
-_TARBALL_TYPE = "application/octet-stream"
+TARBALL_TYPE = "application/octet-stream"
 # Up to here a body goes to the socket in one piece: a stalled reader holds no more than one of a
 # stream would.
 _SMALL_BYTES = bodies.PIECE_BYTES
@@ -95,7 +95,7 @@ async def document(
     """200 with a JSON document, coded as the client likes it; 304 if it has it already."""
     exchange = request[EXCHANGE]
     exchange.freshness, exchange.form = found.freshness, found.form
-    headers = _document_headers(found)
+    headers = document_headers(found)
     if cache_control is not None:
         headers[hdrs.CACHE_CONTROL] = cache_control
     if _is_unchanged(request, found.etag, found.modified_at):
@@ -120,7 +120,7 @@ async def tarball(request: web.Request, found: Tarball) -> web.StreamResponse:
     Never coded: npm 6 and pnpm 10 check the hash of what is on the wire.
     """
     request[EXCHANGE].freshness = found.freshness
-    headers = _tarball_headers(found)
+    headers = tarball_headers(found)
     if _is_unchanged(request, found.etag, found.modified_at):
         await found.close()
         return web.Response(status=304, headers=headers)
@@ -130,7 +130,7 @@ async def tarball(request: web.Request, found: Tarball) -> web.StreamResponse:
         headers[hdrs.CACHE_CONTROL] = NO_STORE
         headers[hdrs.CONTENT_RANGE] = f"bytes */{found.size_bytes}"
         return web.Response(status=416, headers=headers)
-    headers[hdrs.CONTENT_TYPE] = _TARBALL_TYPE
+    headers[hdrs.CONTENT_TYPE] = TARBALL_TYPE
     status, wanted = 200, Slice(0, found.size_bytes)
     if isinstance(part, Slice):
         status, wanted = 206, part
@@ -263,10 +263,16 @@ def _retry_seconds(raised: Exception) -> int:
     return max(1, min(_LONGEST_RETRY_SECONDS, math.ceil(known.total_seconds())))
 
 
-def _document_headers(found: Document) -> CIMultiDict[str]:
+def age_seconds(freshness: Freshness) -> int:
+    """How long ago the uplink was asked, as the Age header says it."""
+    return max(0, int(freshness.age.total_seconds()))
+
+
+def document_headers(found: Document) -> CIMultiDict[str]:
+    """What every reply with a document says of it, 304 or not."""
     headers = CIMultiDict(_ALWAYS)
     headers[hdrs.VARY] = _VARY
-    headers[hdrs.AGE] = str(max(0, int(found.freshness.age.total_seconds())))
+    headers[hdrs.AGE] = str(age_seconds(found.freshness))
     headers[_CACHE_STATUS] = cache_status(found.freshness)
     headers[hdrs.CACHE_CONTROL] = _PRIVATE if found.is_private else _REVALIDATED
     if found.etag is None:
@@ -278,7 +284,8 @@ def _document_headers(found: Document) -> CIMultiDict[str]:
     return headers
 
 
-def _tarball_headers(found: Tarball) -> CIMultiDict[str]:
+def tarball_headers(found: Tarball) -> CIMultiDict[str]:
+    """What every reply with a tarball says of it, 304 or not."""
     headers = CIMultiDict(_ALWAYS)
     headers[hdrs.ACCEPT_RANGES] = "bytes"
     headers[hdrs.CACHE_CONTROL] = _PRIVATE_IMMUTABLE if found.is_private else _IMMUTABLE

@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from aiohttp import hdrs, web
@@ -227,35 +228,58 @@ class Table:
         return _NOTHING
 
 
-def mount(app: web.Application, addresses: Addresses) -> None:
-    """Make `app` answer every request by the table."""
-    app.router.register_resource(_Everything(Table(TABLE), addresses))
+class Reception:
+    """Takes down what every request says of itself before anybody answers it."""
 
-
-class _Everything(web.AbstractResource):
-    """The one resource aiohttp sees: matches any target and says which handler it is for."""
-
-    def __init__(self, table: Table, addresses: Addresses) -> None:
-        super().__init__()
-        self._table = table
+    def __init__(self, addresses: Addresses, rows: tuple[Row, ...] = TABLE) -> None:
         self._addresses = addresses
+        self._table = Table(rows)
         self._ids = _request_ids()
-        self._routes: dict[Handler, web.ResourceRoute] = {}
 
-    async def resolve(self, request: web.Request) -> tuple[UrlMappingMatchInfo, set[str]]:
-        headers, protocol, peer = request.headers, request.protocol, request.remote or ""
-        address = self._addresses.of(headers, peer, _own(protocol.sockname))
-        target = parse(request.raw_path, address.prefix)
-        match = self._table.find(request.method, target)
+    def receive(
+        self, method: str, raw_path: str, headers: Mapping[str, str], peer: str, sockname: object
+    ) -> tuple[Exchange, Match]:
+        """The exchange that begins, and what answers it; `peer` and `sockname` are the socket's."""
+        address = self._addresses.of(headers, peer, _own(sockname))
+        target = parse(raw_path, address.prefix)
+        match = self._table.find(method, target)
         said = headers.get("X-Request-Id") if self._addresses.is_trusted(peer) else None
-        request[EXCHANGE] = Exchange(
+        exchange = Exchange(
             id=said if said and _SANE_ID.fullmatch(said) else next(self._ids),
+            method=method,
+            raw_path=raw_path,
+            user_agent=headers.get(hdrs.USER_AGENT, ""),
             target=target,
             address=address,
             route=match.path,
             is_patient=match.is_patient,
             is_open=match.is_open,
         )
+        return exchange, match
+
+
+def mount(app: web.Application, reception: Reception) -> None:
+    """Make `app` answer every request by the table."""
+    app.router.register_resource(_Everything(reception))
+
+
+class _Everything(web.AbstractResource):
+    """The one resource aiohttp sees: matches any target and says which handler it is for."""
+
+    def __init__(self, reception: Reception) -> None:
+        super().__init__()
+        self._reception = reception
+        self._routes: dict[Handler, web.ResourceRoute] = {}
+
+    async def resolve(self, request: web.Request) -> tuple[UrlMappingMatchInfo, set[str]]:
+        exchange, match = self._reception.receive(
+            request.method,
+            request.raw_path,
+            request.headers,
+            request.remote or "",
+            request.protocol.sockname,
+        )
+        request[EXCHANGE] = exchange
         return UrlMappingMatchInfo(dict(match.words), self._route(match.handler)), set()
 
     def _route(self, handler: Handler) -> web.ResourceRoute:
@@ -306,6 +330,7 @@ async def _go_on(request: web.Request) -> None:
         request.writer.output_size = 0
 
 
+@lru_cache(maxsize=64)
 def _own(sockname: object) -> str:
     if not isinstance(sockname, tuple):
         return "localhost"

@@ -231,7 +231,10 @@ async def serve(
     app[keys.ROUTING] = stories
     app[ops.METRICS] = metrics
     app[ops.PROBE] = probe or ops.Probe(version="1.2.3", checks={}, uplinks=dict)
-    routes.mount(app, Addresses(public_url=public_url, trusted_proxies=trusted_proxies))
+    routes.mount(
+        app,
+        routes.Reception(Addresses(public_url=public_url, trusted_proxies=trusted_proxies)),
+    )
     runner = Runner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -78,10 +78,9 @@ class Packuments:
         Raises PackageNotFound, or an UplinkError if the uplink cannot be asked and nothing is held.
         """
         finished = await self._hot.get(name.full, (form, base_url))
-        now = self._clock()
-        # One from the future means that the clock was set back; the mirror knows what to do.
-        if finished is not None and finished.checked_at <= now < finished.fresh_until:
-            return _aged(finished, now)
+        fresh = self._fresh(finished)
+        if fresh is not None:
+            return fresh
         as_of = self._hot.sequence
 
         async def rendered(copy: Copy) -> Document:
@@ -99,6 +98,17 @@ class Packuments:
             kept = Finished(document, copy.record.checked_at, copy.fresh_until)
             self._hot.put(name.full, (form, base_url), kept, len(document.body), as_of=as_of)
         return document
+
+    async def at_hand(self, name: PackageName, form: Form, base_url: str) -> Document | None:
+        """The packument, if it is finished in memory and still fresh. Never waits."""
+        return self._fresh(await self._hot.get(name.full, (form, base_url)))
+
+    def _fresh(self, finished: Finished | None) -> Document | None:
+        now = self._clock()
+        # One from the future means that the clock was set back; the mirror knows what to do.
+        if finished is None or not finished.checked_at <= now < finished.fresh_until:
+            return None
+        return _aged(finished, now)
 
     async def manifest(
         self, name: PackageName, spec: str, base_url: str, request_id: str = ""

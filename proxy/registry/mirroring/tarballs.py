@@ -14,7 +14,7 @@ from proxy import errors
 from proxy.npm import integrity, names
 from proxy.npm.forms import Form
 from proxy.npm.packument import Dist
-from proxy.registry.answers import CacheState, Freshness, Tarball
+from proxy.registry.answers import CacheState, Freshness, Held, Tarball
 from proxy.registry.hot import Hot
 from proxy.registry.mirroring.arriving import Promise, Reader
 from proxy.registry.mirroring.downloads import Downloads
@@ -31,29 +31,6 @@ _log = logging.getLogger(__name__)
 _BELIEVED_FOR = timedelta(seconds=5)
 # Until a reply begins. Afterwards its progress counts, not its time.
 _PATIENCE = timedelta(seconds=19)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A small tarball in memory."""
-
-    body: bytes
-    etag: str | None
-    modified_at: datetime | None
-    freshness: Freshness
-    is_private: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the whole."""
-        return len(self.body)
-
-    async def read(self, offset: int, length: int) -> bytes:
-        """A piece of it."""
-        return self.body[offset : offset + length]
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +95,8 @@ class Tarballs:
 
         Raises TarballNotFound, PackageNotFound, or an UplinkError if nothing of it can be sent.
         """
-        held = await self._hot.get(name.full, file)
+        held = await self.at_hand(name, file)
         if held is not None:
-            self._upkeep.used(name.full, file)
             return held
         mirror = await self._routing.mirror(name)
         kept = await self._kept(mirror, name, file)
@@ -133,6 +109,13 @@ class Tarballs:
             # Its download goes on, if there is one: who asks again finds more of it.
             reason = f"{file} did not begin to arrive within {self._patience.total_seconds():g} s"
             raise errors.UplinkTimeout(uplink=mirror.uplink.name, reason=reason) from None
+
+    async def at_hand(self, name: names.PackageName, file: str) -> Held | None:
+        """The tarball, if it is in memory. Never waits."""
+        held = await self._hot.get(name.full, file)
+        if held is not None:
+            self._upkeep.used(name.full, file)
+        return held
 
     async def _brought(
         self, mirror: Mirror, name: names.PackageName, file: str, request_id: str

@@ -26,9 +26,14 @@ print(counted.text()[0].decode())
 """
 
 
-def exchange(route: str, state: CacheState, form: Form | None = None) -> Exchange:
+def exchange(
+    route: str, state: CacheState, form: Form | None = None, method: str = "GET"
+) -> Exchange:
     return Exchange(
         id="x",
+        method=method,
+        raw_path="/n",
+        user_agent="npm",
         target=Packument(PackageName("n")),
         address=Address("http://a", "", "192.0.2.1"),
         route=route,
@@ -44,9 +49,9 @@ def test_replies_are_counted_by_what_they_were() -> None:
     tarball = exchange("/{package}/-/{file}", CacheState.MISS)
     tarball.is_cut = True
 
-    metrics.replied(packument, "GET", 200, 100, 0.01)
-    metrics.replied(packument, "HEAD", 200, 10, 0.01)
-    metrics.replied(tarball, "GET", 200, 1000, 0.2)
+    metrics.replied(packument, 200, 100, 0.01)
+    metrics.replied(exchange("/{package}", CacheState.HIT, method="HEAD"), 200, 10, 0.01)
+    metrics.replied(tarball, 200, 1000, 0.2)
 
     text = metrics.text()[0].decode()
     for line in (
