@@ -1,6 +1,7 @@
-"""Measures Packhouse with the requests of a real `npm install`; started by scripts/bench.
+"""Measures Packhouse beside its peers, with what a real `npm install` asks; see scripts/bench.
 
-`trace` records what npm asks, `load` asks it again as fast as it is answered, `processes` reads
-from /proc what the answers cost, and `__main__` puts them together. It measures any server that
-speaks HTTP: nothing here imports proxy/.
+`corpus` is what was recorded, `recording` records it, `uplink` answers from it. `peers/` are the
+servers, `stage` starts, fills and checks them, `wrk` asks. `rows/` are the measurements, `rounds`
+alternates, `figures` compares with goals; `table`, `chart` and `page` write it down. Nothing here
+imports proxy/: Packhouse is measured as the program it is.
 """

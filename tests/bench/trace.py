@@ -1,16 +1,17 @@
-"""What one `npm install` asks for: recorded once by standing between npm and the registry."""
+"""What one `npm install` asks for, one request after the other."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote
+
+FULL = "application/json"
+ABBREVIATED = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"
+"""What npm before 12 sends, and pnpm and bun much the same."""
 
 
 class Kind(Enum):
@@ -20,19 +21,53 @@ class Kind(Enum):
     TARBALL = "tarballs"
 
 
+class Form(Enum):
+    """The two forms of a packument."""
+
+    FULL = "full"
+    ABBREVIATED = "abbreviated"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; headers that are not here have no say in the answer."""
+    """One GET; headers that are not here have no say in the answer."""
 
-    method: str
     path: str
-    accept: str
-    accept_encoding: str
+    accept: str = FULL
+    accept_encoding: str = "gzip,deflate"
+    others: tuple[tuple[str, str], ...] = ()
 
     @property
     def kind(self) -> Kind:
         """Tell by the path: only tarballs have `/-/` in it."""
         return Kind.TARBALL if "/-/" in self.path else Kind.PACKUMENT
+
+    @property
+    def form(self) -> Form:
+        """The form a registry answers in."""
+        return Form.ABBREVIATED if "vnd.npm.install-v1" in self.accept else Form.FULL
+
+    @property
+    def name(self) -> str:
+        """The package's name, decoded."""
+        return unquote(self.path).strip("/").partition("/-/")[0]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is sent, without Host."""
+        sent = {"Accept": self.accept, "Accept-Encoding": self.accept_encoding}
+        return sent | dict(self.others)
+
+
+def packument(name: str, form: Form = Form.FULL) -> Request:
+    """The request for one packument, written as npm writes it."""
+    accept = FULL if form is Form.FULL else ABBREVIATED
+    return Request("/" + name.replace("/", "%2f"), accept)
+
+
+def tarball(path: str) -> Request:
+    """The request for one tarball."""
+    return Request(path, "*/*")
 
 
 def save(requests: Sequence[Request], file: Path) -> None:
@@ -42,90 +77,5 @@ def save(requests: Sequence[Request], file: Path) -> None:
 
 def load(file: Path) -> list[Request]:
     """Read what `save` wrote."""
-    return [Request(**json.loads(line)) for line in file.read_text().splitlines()]
-
-
-@contextmanager
-def recording(registry: str) -> Iterator[tuple[str, list[Request]]]:
-    """Yield an address that answers as `registry` does, and the requests it has seen so far.
-
-    The bytes pass unchanged, the Host header too, so that links in packuments lead back to us.
-    """
-    recorder = Recorder(registry)
-    thread = threading.Thread(target=recorder.run)
-    thread.start()
-    recorder.ready.wait()
-    try:
-        yield recorder.url, recorder.requests
-    finally:
-        recorder.stop()
-        thread.join()
-
-
-class Recorder:
-    """A relay of connections that reads the heads of the requests as they pass."""
-
-    def __init__(self, registry: str) -> None:
-        self.url = ""
-        self.requests: list[Request] = []
-        self.ready = threading.Event()
-        self._target = urlsplit(registry)
-        self._loop = asyncio.new_event_loop()
-        self._stopped = asyncio.Event()
-
-    def run(self) -> None:
-        """Relay until `stop`; for a thread of its own."""
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    def stop(self) -> None:
-        """End `run`, from another thread."""
-        self._loop.call_soon_threadsafe(self._stopped.set)
-
-    async def _serve(self) -> None:
-        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self.ready.set()
-        await self._stopped.wait()
-        server.close()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Join one connection of the client with one of ours to the registry."""
-        up = await asyncio.open_connection(self._target.hostname, self._target.port)
-        # A client that has all it wants leaves in the middle of nothing; so does a recorder's end.
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await asyncio.gather(self._watch(reader, up[1]), _copy(up[0], writer))
-        for end in (writer, up[1]):
-            end.close()
-
-    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Note and pass on one request after the other."""
-        while not reader.at_eof():
-            head = await reader.readuntil(b"\r\n\r\n")
-            first, headers = _parse(head)
-            body = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.requests.append(
-                Request(
-                    method=first[0],
-                    path=first[1],
-                    accept=headers.get("accept", "*/*"),
-                    accept_encoding=headers.get("accept-encoding", "identity"),
-                )
-            )
-            writer.write(head + body)
-            await writer.drain()
-
-
-def _parse(head: bytes) -> tuple[list[str], dict[str, str]]:
-    """Split a request's head into its first line's words and its headers, names in lower case."""
-    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    pairs = (line.partition(":") for line in lines)
-    return first.split(" "), {name.lower(): value.strip() for name, _, value in pairs}
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on the answers as they come."""
-    while chunk := await reader.read(1 << 18):
-        writer.write(chunk)
-        await writer.drain()
-    writer.close()
+    rows = (json.loads(line) for line in file.read_text().splitlines())
+    return [Request(**{**row, "others": tuple(map(tuple, row["others"]))}) for row in rows]

@@ -1,0 +1,1 @@
+"""The servers that are measured, each as a context manager that yields a Peer."""

@@ -1,0 +1,121 @@
+"""All that takes part in a run, each started, filled and checked when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tests.bench import checks
+from tests.bench.asking import asking
+from tests.bench.corpus import Corpus, keep
+from tests.bench.peers import nginx, packhouse, verdaccio
+from tests.bench.peers.peer import Peer
+from tests.bench.tools import Tools
+from tests.bench.wrk import Wrk
+
+RAM = Path("/dev/shm")
+CORES = os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How thorough a run is: rounds of a comparison, and seconds of each load."""
+
+    rounds: int
+    seconds: float
+    is_quick: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is: `say` for what stays to be read, `tick` for the moment."""
+
+    say: Callable[[str], None]
+    tick: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What rows measure with. `folder` is on a RAM disk, if there is one, and is thrown away."""
+
+    corpus: Corpus
+    tools: Tools
+    folder: Path
+    pace: Pace
+    progress: Progress
+    held: ExitStack = field(repr=False)
+
+    @cached_property
+    def wrk(self) -> Wrk:
+        """The load generator."""
+        return Wrk(self.tools.wrk, self.folder / "plans")
+
+    @cached_property
+    def uplink(self) -> Peer:
+        """The registry all peers mirror: what was recorded, without delay."""
+        log = self.folder / "uplink.log"
+        return self.held.enter_context(packhouse.replaying(self.corpus.folder, log=log))
+
+    @cached_property
+    def us(self) -> Peer:
+        """Packhouse with a worker for each core, everything held."""
+        return self._packhouse(CORES)
+
+    @cached_property
+    def alone(self) -> Peer:
+        """Packhouse with one worker, everything held."""
+        return self._packhouse(1)
+
+    @cached_property
+    def static(self) -> Peer:
+        """The file server, with the bytes that Packhouse answers."""
+        root = self.folder / "static"
+        with asking(self.us.url) as client:
+            for request in self.corpus.everything:
+                keep(root, request, client.get(request).body)
+        peer = nginx.static(self.tools.nginx, self.folder / "nginx-static", root)
+        return self._checked(self.held.enter_context(peer))
+
+    @cached_property
+    def caching(self) -> Peer:
+        """The hand-made cache, everything held."""
+        self.uplink  # noqa: B018  it has to run before anybody asks it
+        peer = nginx.caching(self.tools.nginx, self.folder / "nginx-caching")
+        return self._checked(self.held.enter_context(peer))
+
+    @cached_property
+    def verdaccio(self) -> Peer:
+        """Verdaccio, everything held."""
+        self.uplink  # noqa: B018  it has to run before anybody asks it
+        peer = verdaccio.serving(self.tools.verdaccio, self.folder / "verdaccio")
+        return self._checked(self.held.enter_context(peer), is_loose=True)
+
+    def _packhouse(self, workers: int) -> Peer:
+        self.uplink  # noqa: B018  it has to run before anybody asks it
+        peer = packhouse.serving(self.folder / f"packhouse-{workers}", workers)
+        return self._checked(self.held.enter_context(peer))
+
+    def _checked(self, peer: Peer, *, is_loose: bool = False) -> Peer:
+        """Ask for everything there is, which fills the peer, and compare what it says."""
+        everything = self.corpus.everything
+        self.progress.tick(f"{peer.name}: filling, and checking {len(everything)} answers")
+        checks.compare(peer, self.corpus, everything, is_loose=is_loose)
+        return peer
+
+
+@contextmanager
+def staged(corpus: Corpus, tools: Tools, pace: Pace, progress: Progress) -> Iterator[Stage]:
+    """Yield a stage, and end everything that was started on it."""
+    place = RAM if RAM.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="packhouse-bench-", dir=place))
+    try:
+        with ExitStack() as held:
+            yield Stage(corpus, tools, folder, pace, progress, held)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
