@@ -28,8 +28,8 @@ class Person:
 class Stored:
     """What may be changed of a package we hold: each version with its deprecation, or None.
 
-    One that `is_merged` is shown beside what an uplink has of the name (merge.py): of its document
-    the readme and some tags may not be about ours.
+    One that `is_merged` is shown beside what an uplink has of the name (merge.py): the readme and
+    the tags of its document may not be ours.
     """
 
     versions: Mapping[str, str | None]
@@ -144,21 +144,29 @@ def _deprecated(manifest: Raw, held: str) -> str:
 
 
 def _tags(document: Document, stored: Stored, gone: tuple[str, ...]) -> list[Change]:
-    """What differs in the dist-tags; a tag of a version that goes, goes with it."""
+    """What differs in the dist-tags; a tag of a version that goes, goes with it.
+
+    Of a merged document only that tags of ours are gone: a tag in it may be the uplink's, also if
+    it names a version of ours, because both may have the same number. Clients set a tag at an
+    address of its own.
+    """
     if not document.tags:
         return []
+    lost = {tag: None for tag in stored.tags if tag not in document.tags and tag != "latest"}
+    changed = {**({} if stored.is_merged else _set_tags(document, stored, gone)), **lost}
+    return [Tags(changed)] if changed else []
+
+
+def _set_tags(document: Document, stored: Stored, gone: tuple[str, ...]) -> dict[str, str | None]:
+    """The tags that are new or point elsewhere. Raises BadPublish for what cannot be."""
     changed: dict[str, str | None] = {
         tag: target for tag, target in document.tags.items() if stored.tags.get(tag) != target
     }
-    if stored.is_merged:
-        ours = stored.versions.keys() - set(gone)
-        changed = {tag: target for tag, target in changed.items() if target in ours}
     for tag, target in changed.items():
         check_tag(tag)
         if target not in stored.versions or target in gone:
             raise BadPublish(f"the dist-tag {tag!r} is for a version that is not here", "dist-tags")
-    changed |= {tag: None for tag in stored.tags if tag not in document.tags and tag != "latest"}
-    return [Tags(changed)] if changed else []
+    return changed
 
 
 def _owners(document: Document, stored: Stored) -> list[Change]:

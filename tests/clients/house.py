@@ -1,7 +1,8 @@
 """A registry of one's own as people run it, with users, for the clients that publish to it.
 
 `@acme/*` and `acme-*` live there, for whoever is logged in; `@acme/secret-*` is for ann alone. The
-rest comes from an uplink on loopback that writes down what it is asked: our names never.
+rest comes from an uplink on loopback that writes down what it is asked: our names never. `fork-*`
+is published beside what the uplink has.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ TAKEN = "You cannot publish over the previously published versions"
 RULES = [
     {"match": "@acme/secret-*", "from": "hosted", "read": "ann", "publish": "ann"},
     {"match": ["@acme/*", "acme-*"], "from": "hosted"},
+    {"match": "fork-*", "from": "npm", "merge": True},
     {"match": "*", "from": "npm"},
 ]
 PEOPLE = ("ann", "bob", "root")

@@ -26,6 +26,7 @@ import pytest
 from tests.clients.clients import Client, Npm
 from tests.clients.house import NOT_HOSTED, TAKEN, UPSTREAM, House, allow, password
 from tests.clients.seats import Seat
+from tests.publishing import a_publish
 
 pytestmark = [pytest.mark.timeout(400)]
 
@@ -348,6 +349,39 @@ def test_stars(house: House, client: Client) -> None:
     assert name in ann.done("stars", "bob")
     bob.done("unstar", name)
     assert name not in bob.done("stars")
+
+
+# --- forks ----------------------------------------------------------------------------------------
+
+
+def test_a_fork_keeps_the_uplink_s_tags(house: House, client: Client, ann: Seat, bob: Seat) -> None:
+    """What is changed of a fork changes ours: the uplink's dist-tags stay and move as it says."""
+    name = f"fork-{client.name}"
+    for version, tag in (("1.0.0", "lts"), ("2.0.0", "latest")):
+        house.uplink.publish(name, version, tag=tag)
+    tags = {"latest": "2.0.0", "lts": "1.0.0"}
+    # npm 11 and newer send no version of a number that they see already.
+    house.put(f"/{name}", a_publish("1.0.0", name, tag="patched").document, user="ann")
+    assert tags_of(bob, name) == {**tags, "patched": "1.0.0"}
+
+    ann.done("deprecate", f"{name}@1.0.0", "take the next one")
+    ann.done("owner", "add", "bob", name)
+    assert tags_of(bob, name) == {**tags, "patched": "1.0.0"}
+    house.uplink.packages[name]["dist-tags"]["lts"] = "2.0.0"
+    house.packhouse("cache", "purge", name)
+    assert tags_of(bob, name) == {"latest": "2.0.0", "lts": "2.0.0", "patched": "1.0.0"}
+    ann.done("unpublish", "--force", f"{name}@1.0.0")
+
+    assert tags_of(bob, name) == {"latest": "2.0.0", "lts": "2.0.0"}
+    package = house.ask("GET", f"/{name}")[1]
+    assert list(package["versions"]) == ["1.0.0", "2.0.0"]
+    assert "deprecated" not in package["versions"]["1.0.0"]
+
+
+def tags_of(seat: Seat, name: str) -> dict[str, str]:
+    """The dist-tags as a client is told them."""
+    lines = seat.done("dist-tag", "ls", name).splitlines()
+    return dict(line.split(": ") for line in lines if ": " in line)
 
 
 # --- signatures -----------------------------------------------------------------------------------

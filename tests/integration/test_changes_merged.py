@@ -33,6 +33,43 @@ async def test_an_echo_changes_nothing(fork: Shop) -> None:
     assert await seen(fork) == before
 
 
+@pytest.fixture
+async def overlapping(fork: Shop) -> Shop:
+    """The fork, of which ann has patched 4.16.0 under its own number: `lts`, says the uplink."""
+    fork.uplink.publish("lodash", "4.16.0", tag="lts")
+    await fork.publish("4.16.0", "lodash", tag="acme")
+    return fork
+
+
+async def test_an_echo_leaves_the_uplink_its_tags(overlapping: Shop) -> None:
+    """A tag of the uplink stays the uplink's, also on a number that we have as well."""
+    before = await seen(overlapping)
+    before["versions"]["4.16.0"]["deprecated"] = "old"
+    assert before["dist-tags"]["lts"] == "4.16.0"
+
+    assert is_told(await overlapping.ann.ask("PUT", DOCUMENT, before), "lodash")
+    package = await overlapping.town.hosted.package("lodash")
+
+    assert await overlapping.tags("lodash") == before["dist-tags"]
+    assert package is not None
+    assert "lts" not in package.tags
+
+
+async def test_what_is_unpublished_gives_its_number_back(overlapping: Shop) -> None:
+    """When our version of a number goes, the uplink's is there, with the uplink's tags."""
+    sent = await seen(overlapping)
+    del sent["versions"]["4.16.0"]
+    sent["dist-tags"] = {tag: v for tag, v in sent["dist-tags"].items() if v != "4.16.0"}
+
+    told = await overlapping.ann.ask("PUT", f"/lodash/-rev/{sent['_rev']}", sent)
+
+    after = await seen(overlapping)
+    assert is_told(told, "lodash")
+    theirs = overlapping.uplink.packages["lodash"]["versions"]["4.16.0"]
+    assert after["versions"]["4.16.0"]["dist"]["shasum"] == theirs["dist"]["shasum"]
+    assert after["dist-tags"] == {"latest": "4.17.0", "beta": "5.0.0-beta", "lts": "4.16.0"}
+
+
 async def test_a_deprecation_is_of_ours(fork: Shop) -> None:
     """A text on every version is kept for ours, and not for the uplink's."""
     sent = await seen(fork)

@@ -233,10 +233,13 @@ MERGED = replace(STORED, is_merged=True)
 
 
 def merged(**fields: Any) -> dict[str, Any]:
-    """The document of a fork: the uplink's version, some of its tags and its readme are in it."""
+    """The document of a fork: the uplink's version, some of its tags and its readme are in it.
+
+    The uplink has a 1.0.0 as well, and a tag on it.
+    """
     body = echo(readme="# upstream")
     body["versions"]["9.0.0"] = {"name": NAME.full, "version": "9.0.0", "deprecated": "upstream's"}
-    body["dist-tags"] |= {"latest": "9.0.0", "canary": "9.0.0"}
+    body["dist-tags"] |= {"latest": "9.0.0", "canary": "9.0.0", "shared": "1.0.0"}
     return body | fields
 
 
@@ -247,17 +250,17 @@ def test_an_echo_of_a_merged_document_changes_nothing():
 
 
 def test_changes_of_a_merged_document_are_of_ours():
-    """Of a merged document a text, a tag and a removal count where they are of our versions."""
+    """Of a merged document a text, a removal and a tag that is gone count where they are ours."""
     body = merged()
     del body["versions"]["1.0.0"], body["dist-tags"]["beta"]
     body["versions"]["9.0.0"]["deprecated"] = "not ours to say"
     body["versions"]["1.1.0"]["deprecated"] = ""
-    body["dist-tags"] |= {"fork": "1.1.0", "gone": "1.0.0"}
+    body["dist-tags"] |= {"fork": "1.1.0", "gone": "1.0.0"}  # as the uplink's might be
 
     assert ask(body, revision="3-abc", stored=MERGED).changes == (
         Removal(("1.0.0",)),
         Deprecations({"1.1.0": ""}),
-        Tags({"fork": "1.1.0", "beta": None}),
+        Tags({"beta": None}),
     )
 
 
