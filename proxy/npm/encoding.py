@@ -8,11 +8,14 @@ the same bytes give the same gzip, without a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from isal import igzip_lib, isal_zlib
 from isal.igzip_lib import IgzipDecompressor
+
+from proxy.npm.wire import Raw
 
 LEVEL = 1
 MAX_RATIO = 100  # JSON rarely passes 30; deflate can reach 1,032
@@ -95,7 +98,7 @@ class Gzip:
     def __init__(self) -> None:
         self._engine = isal_zlib.compressobj(LEVEL, wbits=_GZIP_WINDOW)
 
-    def feed(self, chunk: bytes) -> bytes:
+    def feed(self, chunk: bytes | Raw) -> bytes:
         """Take a chunk; give what is ready, often nothing."""
         return self._engine.compress(chunk)
 
@@ -106,16 +109,26 @@ class Gzip:
 
 def gzip(data: bytes) -> bytes:
     """Compress a whole body."""
+    return b"".join(gzipped((data,)))
+
+
+def gzipped(chunks: Iterable[bytes | Raw]) -> Iterator[bytes]:
+    """Compress a body that is made as it is asked for; give what is ready."""
     writer = Gzip()
-    return writer.feed(data) + writer.finish()
+    for chunk in chunks:
+        if ready := writer.feed(chunk):
+            yield ready
+    yield writer.finish()
 
 
 def gunzip(data: bytes, *, limit_bytes: int, max_ratio: int = MAX_RATIO) -> bytes:
     """Decompress a whole body. Raises BadEncoding, TooBig."""
     reader = Gunzip(limit_bytes=limit_bytes, max_ratio=max_ratio)
-    pieces = list(reader.feed(data))
+    # It hands its bytes over at the end; joining pieces would take twice the memory.
+    whole = io.BytesIO()
+    whole.writelines(reader.feed(data))
     reader.finish()
-    return b"".join(pieces)
+    return whole.getvalue()
 
 
 def is_gzip(start: bytes) -> bool:

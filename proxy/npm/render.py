@@ -13,7 +13,7 @@ from proxy.npm import abbreviate, links, wire
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Packument
-from proxy.npm.wire import NULL, Raw
+from proxy.npm.wire import NULL, Pairs, Raw
 
 RENDERER = 1
 """Part of every key of a rendered reply: raise it when the same input gives other bytes."""
@@ -27,9 +27,13 @@ def render(packument: Packument, form: Form, base_url: str) -> bytes:
 
     An abbreviated document cannot be made full: asked for that, it is rendered as it is.
     """
-    if form is Form.ABBREVIATED and packument.form is Form.FULL:
-        return wire.join(_abbreviated(packument, base_url))
-    return wire.join(_copied(packument, base_url))
+    return b"".join(pieces(packument, form, base_url))
+
+
+def pieces(packument: Packument, form: Form, base_url: str) -> Iterator[bytes | Raw]:
+    """What `render` gives, piece by piece: a large document need not be in memory twice."""
+    is_cut = form is Form.ABBREVIATED and packument.form is Form.FULL
+    return wire.pieces((_abbreviated if is_cut else _copied)(packument, base_url))
 
 
 def manifest(packument: Packument, version: str, base_url: str) -> bytes:
@@ -56,12 +60,12 @@ def etag(*parts: str) -> str:
     return f'W/"{digest.hexdigest()}"'
 
 
-def _copied(packument: Packument, base_url: str) -> Iterator[tuple[str, bytes | Raw]]:
+def _copied(packument: Packument, base_url: str) -> Pairs:
     for key, value in packument.envelope.items():
         yield key, _versions(packument, base_url) if key == "versions" else value
 
 
-def _abbreviated(packument: Packument, base_url: str) -> Iterator[tuple[str, bytes | Raw]]:
+def _abbreviated(packument: Packument, base_url: str) -> Pairs:
     yield "name", wire.dumps(packument.name)
     yield "dist-tags", packument.envelope.get("dist-tags", b"{}")
     yield "modified", wire.dumps(iso(packument.modified_at))
@@ -71,21 +75,17 @@ def _abbreviated(packument: Packument, base_url: str) -> Iterator[tuple[str, byt
     yield "versions", _abbreviated_versions(packument, base_url)
 
 
-def _versions(packument: Packument, base_url: str) -> bytes:
+def _versions(packument: Packument, base_url: str) -> Pairs:
     name = PackageName(packument.name)
-    return wire.join(
-        (version, links.rewrite(raw, base_url=base_url, name=name, version=version))
-        for version, raw in packument.versions.items()
-    )
+    for version, raw in packument.versions.items():
+        yield version, links.rewrite(raw, base_url=base_url, name=name, version=version)
 
 
-def _abbreviated_versions(packument: Packument, base_url: str) -> bytes:
+def _abbreviated_versions(packument: Packument, base_url: str) -> Pairs:
     name = PackageName(packument.name)
-    short = ((version, abbreviate.manifest(raw)) for version, raw in packument.versions.items())
-    return wire.join(
-        (version, links.rewrite(raw, base_url=base_url, name=name, version=version))
-        for version, raw in short
-    )
+    for version, raw in packument.versions.items():
+        short = abbreviate.manifest(raw)
+        yield version, links.rewrite(short, base_url=base_url, name=name, version=version)
 
 
 def iso(at: datetime) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 import orjson
@@ -20,6 +20,7 @@ from msgspec import Raw, Struct
 __all__ = [
     "NULL",
     "QUOTE",
+    "Pairs",
     "Raw",
     "Reader",
     "Struct",
@@ -30,11 +31,15 @@ __all__ = [
     "join",
     "loads",
     "mend",
+    "pieces",
     "replace",
     "text",
 ]
 
 T = TypeVar("T")
+
+Pairs: TypeAlias = "Iterable[tuple[str, bytes | Raw | Pairs]]"
+"""An object's keys with the exact bytes of their values, or with pairs of their own."""
 
 NULL = Raw(b"null")
 """The default of a `Raw` field in a Struct: what is absent reads like what is null."""
@@ -113,14 +118,25 @@ def text(data: bytes | Raw) -> str | None:
         return None
 
 
-def join(pairs: Iterable[tuple[str, bytes | Raw]]) -> bytes:
+def join(pairs: Pairs) -> bytes:
     """Put an object together from keys and the exact bytes of their values."""
-    return b"{" + b",".join(_members(pairs)) + b"}"
+    return b"".join(pieces(pairs))
 
 
-def _members(pairs: Iterable[tuple[str, bytes | Raw]]) -> Iterator[bytes]:
+def pieces(pairs: Pairs) -> Iterator[bytes | Raw]:
+    """The same object piece by piece, so that it is never in memory as a whole.
+
+    A value that is given as pairs is an object itself.
+    """
+    before = b"{"
     for key, value in pairs:
-        yield b"".join((orjson.dumps(key), b":", value))
+        yield b"".join((before, orjson.dumps(key), b":"))
+        if isinstance(value, bytes | Raw):
+            yield value
+        else:
+            yield from pieces(value)
+        before = b","
+    yield b"}" if before == b"," else b"{}"
 
 
 def replace(data: bytes | Raw, values: Mapping[str, bytes]) -> bytes:
@@ -135,7 +151,7 @@ def replace(data: bytes | Raw, values: Mapping[str, bytes]) -> bytes:
 def _spliced(text: bytes, members: Mapping[str, Raw], values: Mapping[str, bytes]) -> bytes | None:
     """None if the members do not stand in the text one after the other: a key occurs twice."""
     kept_to, at = 0, text.index(b"{") + 1
-    pieces: list[bytes] = []
+    kept: list[bytes] = []
     for key, value in members.items():
         found = _KEY.match(text, at)
         old = bytes(value)
@@ -143,13 +159,13 @@ def _spliced(text: bytes, members: Mapping[str, Raw], values: Mapping[str, bytes
             return None
         at = found.end() + len(old)
         if key in values:
-            pieces += (text[kept_to : found.end()], values[key])
+            kept += (text[kept_to : found.end()], values[key])
             kept_to = at
     if text[at:].strip(_WHITE) != b"}":
         return None
-    added = [*_members((key, value) for key, value in values.items() if key not in members)]
+    added = join((key, value) for key, value in values.items() if key not in members)[1:-1]
     comma = b"," if members and added else b""
-    return b"".join((*pieces, text[kept_to:at], comma, b",".join(added), text[at:]))
+    return b"".join((*kept, text[kept_to:at], comma, added, text[at:]))
 
 
 def check_text(data: bytes) -> None:
