@@ -125,18 +125,48 @@ async def test_row_45_a_tarball_that_cannot_be_read(tmp_path: Path, uplink: Fake
 async def test_row_45_a_tarball_that_could_be_read_before(
     tmp_path: Path, uplink: FakeUplink
 ) -> None:
-    """A tarball that was found sound and cannot be read any more is not kept for that."""
+    """A tarball that was found sound and cannot be read any more is fetched within the reply."""
     data = uplink.tarballs[LARGE]
     async with Process(tmp_path, uplink.url) as process:
         await process.held(LARGE)
         async with injected(process.pid, "-P", str(_blob(process, data)), "-e", EIO_ONCE):
-            failed = await process.get(LARGE)
-        after = [await process.get(LARGE), await process.held(LARGE)]
+            during = await process.get(LARGE)
+        after = await process.held(LARGE)
         lost = process.events("tarball lost")
 
-    assert failed.status >= 500 or not failed.is_complete
-    assert [(reply.status, reply.body == data) for reply in after] == [(200, True)] * 2
+    assert [(each.status, each.body == data) for each in (during, after)] == [(200, True)] * 2
     assert (uplink.count(LARGE), len(lost)) == (2, 1)
+
+
+async def test_row_45_a_tarball_that_cannot_be_read_to_its_end(
+    tmp_path: Path, uplink: FakeUplink
+) -> None:
+    """Once bytes of it were sent, a tarball that cannot be read is cut; then it is fetched."""
+    data = uplink.tarballs[LARGE]
+    later = "inject=pread64:error=EIO:when=3"
+    async with Process(tmp_path, uplink.url) as process:
+        await process.held(LARGE)
+        async with injected(process.pid, "-P", str(_blob(process, data)), "-e", later):
+            cut = await process.get(LARGE)
+        after = await process.held(LARGE)
+
+    assert (cut.status, cut.is_complete) == (200, False)
+    assert after.body == data
+    assert uplink.count(LARGE) == 2
+
+
+async def test_row_45_a_tarball_that_cannot_be_read_while_the_uplink_is_away(
+    tmp_path: Path, uplink: FakeUplink
+) -> None:
+    """A tarball that can neither be read nor fetched is an error that clients try again."""
+    data = uplink.tarballs[LARGE]
+    async with Process(tmp_path, uplink.url) as process:
+        await process.held(LARGE)
+        await uplink.stop()
+        async with injected(process.pid, "-P", str(_blob(process, data)), "-e", EIO_ONCE):
+            failed = await process.get(LARGE)
+
+    assert (failed.status, json.loads(failed.body)["code"]) == (500, "E_CORRUPT")
 
 
 async def test_row_45_a_packument_that_cannot_be_read(tmp_path: Path, uplink: FakeUplink) -> None:
