@@ -1,4 +1,4 @@
-"""`packhouse keys`: the keys that sign what is published here. Safe while the server runs."""
+"""`packhouse keys`: what signs the packages and bundles made here. Safe while the server runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import click
 from rich.console import Console
 
 from proxy import app
+from proxy.app import bundles as parts
 from proxy.cli import options
 from proxy.errors import RegistryError
 from proxy.npm import signing
+from proxy.storage import bundle_key
 from proxy.storage.keyring import FileKeyring, SigningKey
 
 T = TypeVar("T")
@@ -50,6 +52,21 @@ def rotate(config: Path | None, **given: object) -> None:
         _show(await keyring.rotate())
 
     _run(config, given, work)
+
+
+@keys.command()
+@options.common
+def bundle(config: Path | None, **given: object) -> None:
+    """Print the public key of the bundles that are made here; it is made if there is none yet.
+
+    It goes into bundles.trusted_keys of whoever imports them, or into a file for --trust.
+    """
+
+    async def work(_: FileKeyring) -> str:
+        return signing.bundle_key(bundle_key.made(parts.keys_folder(settings)))
+
+    settings = options.load(config, given, needs_uplink=False)
+    click.echo(_run(config, given, work))
 
 
 def _run(

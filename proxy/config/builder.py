@@ -10,6 +10,7 @@ from proxy.config import names, rulebook, values
 from proxy.config.settings import (
     UPLINKS,
     Auth,
+    Bundles,
     Cache,
     Config,
     Hosting,
@@ -41,6 +42,7 @@ def build(
         rules=rules,
         auth=Auth(**builder.section("auth", Auth)),
         hosting=Hosting(**builder.section("hosting", Hosting)),
+        bundles=Bundles(**builder.section("bundles", Bundles)),
         log=Log(**builder.section("log", Log)),
         places={name: each.place for name, each in given.items()},
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from proxy.npm import principals
+from proxy.npm import principals, signing
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
@@ -296,6 +296,14 @@ def read_user(value: object) -> str:
     return user
 
 
+def read_bundle_key(value: object) -> str:
+    """The public key of whoever makes bundles, as `packhouse keys bundle` prints it."""
+    text = read_text(value)
+    if not signing.is_bundle_key(text):
+        raise Unfit(f"{_quoted(value)} is not a key as `packhouse keys bundle` prints it")
+    return text
+
+
 def read_list(of: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """A reader of a list; text is cut at its commas, and one value alone is a list of one."""
 
@@ -387,6 +395,7 @@ SOME_TIME = Kind(read_some_time, show_time)
 TIME_OR_FOREVER = Kind(read_time_or_forever, show_time_or_forever)
 WINDOW = Kind(read_window, show_window)
 USERS = Kind(read_list(read_user), show_list)
+BUNDLE_KEYS = Kind(read_list(read_bundle_key), show_list)
 ADDRESS = Kind(read_address)
 URL = Kind(read_url)
 PROXY = Kind(read_proxy, show_proxy)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from proxy.errors import InvalidName, InvalidRequest
 from proxy.npm import names, wire
@@ -85,17 +85,10 @@ class Manifest:
     uplinks: Mapping[str, str]
     predecessor: str | None = None
 
-    def packages(self) -> Iterator[tuple[str, list[Entry]]]:
-        """Each package with its entries, the packument first."""
-        held: list[Entry] = []
-        for entry in self.entries:
-            if held and held[0].name != entry.name:
-                yield held[0].name, held
-                held = []
-            if entry.name:
-                held.append(entry)
-        if held:
-            yield held[0].name, held
+    def groups(self) -> Iterator[list[Entry]]:
+        """The entries of each package, its packument first; the keys of an uplink by themselves."""
+        for _, entries in groupby(self.entries, key=lambda entry: (entry.uplink, entry.name)):
+            yield list(entries)
 
     def blobs(self) -> dict[str, int]:
         """The size of each blob by its digest, in the order in which they stand."""
@@ -237,10 +230,10 @@ def _check_sizes(manifest: Manifest) -> None:
 
 
 def _check_packages(manifest: Manifest) -> None:
-    """Every package has one packument, of one uplink."""
-    seen: dict[str, str] = {}
-    for name, entries in manifest.packages():
-        uplinks = {entry.uplink for entry in entries}
-        if entries[0].kind is not Kind.PACKUMENT or len(uplinks) > 1 or name in seen:
+    """Every package has one packument, of one uplink; every uplink has one document of keys."""
+    seen: set[str] = set()
+    for entries in manifest.groups():
+        name, first = entries[0].name, Kind.PACKUMENT if entries[0].name else Kind.KEYS
+        if [entry.kind for entry in entries].count(first) != 1 or (name and name in seen):
             raise BadBundle(reason=f"the manifest has no packument of {name}, or more than one")
-        seen[name] = entries[0].uplink
+        seen.add(name)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
@@ -220,6 +221,38 @@ class Volumes:
         self._number = 0
         for file in self._files:
             file.seek(0)
+
+
+class Spool:
+    """A file without a name beside the others: it goes with its process. A context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes]
+        self._size_bytes = 0
+
+    def __enter__(self) -> Self:
+        with ours():
+            self._file = tempfile.TemporaryFile(dir=self._folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, data: bytes) -> int:
+        """Keep `data`; returns where it begins."""
+        at = self._size_bytes
+        with ours():
+            disk.write(self._file.fileno(), data, at)
+        self._size_bytes += len(data)
+        return at
+
+    async def pieces(self, at: int, size_bytes: int) -> AsyncIterator[bytes]:
+        """What was kept, a piece at a time."""
+        for start in range(0, size_bytes, _COPY_BYTES):
+            with ours():
+                length = min(_COPY_BYTES, size_bytes - start)
+                yield os.pread(self._file.fileno(), length, at + start)
 
 
 def _found(path: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""What makes builds work without an uplink: packages brought here before, and carried across."""

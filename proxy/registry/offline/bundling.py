@@ -1,0 +1,310 @@
+"""Make a bundle of what is held: choose, trim, sign, and write it all in one go.
+
+Theory. Everything that goes into the manifest is known before the first byte is written, so that
+the manifest can come first. Trimmed packuments wait in a file without a name until it is their
+turn, and tarballs stay where they are: nobody sweeps or evicts while a bundle is made (the lease of
+upkeep). The same content makes the same bytes, which is why a run that was killed can be gone on
+with: the next one compares what it writes with what is there (storage/volumes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.npm import bundles, carrying, integrity, names, packument, render, signing
+from proxy.npm.bundles import BadBundle, Entry, Kind
+from proxy.npm.packument import Packument
+from proxy.npm.policy import Rules
+from proxy.npm.receipts import Receipt
+from proxy.registry.mirroring.documents import Documents
+from proxy.registry.mirroring.upkeep import LEASE
+from proxy.registry.offline.copies import Copies
+from proxy.storage.base import Blobs, Index, Leases, TarballRecord
+from proxy.storage.bundles import READ_BYTES, BundleWriter, Head, size_of
+from proxy.storage.volumes import Spool, VolumesWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is to be carried: package to its versions, None for all that are held.
+
+    An empty selection is everything that is held. Of (name, version), `integrity` is the SRI string
+    that a lockfile says, and those in `optional` may be missing: they are of other platforms.
+    """
+
+    packages: dict[str, set[str] | None] = field(default_factory=dict)
+    integrity: dict[tuple[str, str], str] = field(default_factory=dict)
+    optional: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, name: str, version: str | None) -> None:
+        """Choose one version, or all that are held."""
+        chosen = self.packages.setdefault(name, set())
+        if version is None:
+            self.packages[name] = None
+        elif chosen is not None:
+            chosen.add(version)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What goes into a bundle, and what of the selection does not.
+
+    `missing` are versions that were asked for and are not held; `left_out` are reasons.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)  # of what waits in the spool, by digest
+    head: Head | None = None
+
+
+class Bundling:
+    """Makes bundles of what one registry holds."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        blobs: Blobs,
+        leases: Leases,
+        copies: Copies,
+        documents: Documents,
+        rules: Rules,
+        addresses: Mapping[str, str],
+        key: bytes,
+    ) -> None:
+        self._index = index
+        self._blobs = blobs
+        self._leases = leases
+        self._copies = copies
+        self._documents = documents
+        self._rules = rules
+        self._addresses = addresses
+        self._key = key
+
+    async def create(
+        self,
+        selection: Selection,
+        path: Path,
+        *,
+        since: Receipt | None = None,
+        volume_bytes: int | None = None,
+        may_lack: bool = False,
+        on_bytes: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> tuple[Plan, VolumesWriter | None]:
+        """Write a bundle to `path`; nothing is written if there is nothing to carry.
+
+        `on_bytes` is told how much of how much is done. Raises BadBundle if something is missing
+        (unless it `may_lack` something) or contradicts the receipt, BadVolumes, StorageAway.
+        """
+        with Spool(path.parent) as spool:
+            async with self._leases.hold(LEASE):
+                plan = await self._plan(selection, since, spool)
+                if plan.missing and not may_lack:
+                    raise BadBundle(reason=_lacking(plan.missing))
+                if not plan.entries:
+                    return plan, None
+                plan.head = self._signed(plan, since)
+                with VolumesWriter(path, size_of(plan.head), volume_bytes) as volumes:
+                    await self._write(plan, plan.head, volumes, spool, on_bytes)
+                return plan, volumes
+
+    # --- choosing ---------------------------------------------------------------------------------
+
+    async def _plan(self, selection: Selection, since: Receipt | None, spool: Spool) -> Plan:
+        plan = Plan()
+        chosen = selection.packages or dict.fromkeys(await self._index.names())
+        for name in sorted(chosen):
+            uplink = self._rules.origin_of(name).uplink
+            if uplink is None:
+                plan.left_out.append(f"{name}: it lives here, and what lives here is not carried")
+                continue
+            await self._package(plan, uplink, name, chosen[name], selection, since, spool)
+        for uplink in sorted({entry.uplink for entry in plan.entries}):
+            await self._keys(plan, uplink, spool)
+        return plan
+
+    async def _package(
+        self,
+        plan: Plan,
+        uplink: str,
+        name: str,
+        versions: set[str] | None,
+        selection: Selection,
+        since: Receipt | None,
+        spool: Spool,
+    ) -> None:
+        tarballs = await self._held(plan, uplink, name, versions)
+        document = await self._copies.listing_most(uplink, name, tarballs.keys())
+        carried = {
+            version: tarball
+            for version, tarball in tarballs.items()
+            if self._is_sound(plan, document, tarball, selection)
+        }
+        for version in sorted((versions or set()) - carried.keys()):
+            is_optional = (name, version) in selection.optional
+            lacking = plan.left_out if is_optional else plan.missing
+            lacking.append(f"{name}@{version}{': optional, and not held' if is_optional else ''}")
+        if versions is None and selection.packages and not carried:
+            plan.missing.append(name)
+        if document is None or not carried:
+            return
+        new = _new(document, carried, since)
+        if not new and not _is_newer(document, since):
+            return
+        body = carrying.trimmed(document, carried.keys())
+        self._add(plan, Kind.PACKUMENT, uplink, name, "", body, spool)
+        for version in new:
+            tarball = carried[version]
+            facts = (uplink, name, version, tarball.digest, tarball.size_bytes)
+            plan.entries.append(Entry(Kind.TARBALL, *facts))
+            await self._attestations(plan, document, uplink, name, version, spool)
+
+    async def _held(
+        self, plan: Plan, uplink: str, name: str, versions: set[str] | None
+    ) -> dict[str, TarballRecord]:
+        """The tarballs of these versions, by version; those whose file is lost are left out."""
+        held = {}
+        for tarball in await self._index.tarballs(name):
+            is_wanted = versions is None or tarball.version in versions
+            if not is_wanted or tarball.uplink != uplink or not _is_plain(tarball):
+                continue
+            blob = await self._blobs.open(tarball.digest, tarball.size_bytes)
+            if blob is None:
+                plan.left_out.append(f"{name}@{tarball.version}: its file is lost")
+                continue
+            await blob.close()
+            held[tarball.version] = tarball
+        return held
+
+    def _is_sound(
+        self, plan: Plan, document: Packument | None, tarball: TarballRecord, selection: Selection
+    ) -> bool:
+        """Whether packument and lockfile promise this tarball; if not, why is noted."""
+        key, reason = (tarball.name, tarball.version), None
+        dist = None if document is None else packument.dist(document, tarball.version)
+        if dist is None:
+            reason = "its packument does not list it"
+        elif not _is_promised(dist.integrity, dist.shasum, tarball.digest):
+            reason = "its packument promises other bytes"
+        elif not _is_promised(selection.integrity.get(key), None, tarball.digest):
+            reason = f"the lockfile wants {selection.integrity[key]}, and other bytes are held"
+        if reason is not None:
+            plan.left_out.append(f"{tarball.name}@{tarball.version}: {reason}")
+        return reason is None
+
+    async def _attestations(
+        self, plan: Plan, document: Packument, uplink: str, name: str, version: str, spool: Spool
+    ) -> None:
+        if not carrying.is_attested(document.versions[version]):
+            return
+        body = await self._documents.attestations(uplink, names.parse(name), version)
+        if body is None:
+            plan.left_out.append(f"the attestations of {name}@{version}: the uplink is away")
+        else:
+            self._add(plan, Kind.ATTESTATIONS, uplink, name, version, body, spool)
+
+    async def _keys(self, plan: Plan, uplink: str, spool: Spool) -> None:
+        body = await self._documents.keys(uplink)
+        if body is not None:
+            self._add(plan, Kind.KEYS, uplink, "", "", body, spool)
+
+    def _add(
+        self,
+        plan: Plan,
+        kind: Kind,
+        uplink: str,
+        name: str,
+        version: str,
+        body: bytes,
+        spool: Spool,
+    ) -> None:
+        digest = bundles.identity(body)
+        plan.places[digest] = spool.append(body)
+        plan.entries.append(Entry(kind, uplink, name, version, digest, len(body)))
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _signed(self, plan: Plan, since: Receipt | None) -> Head:
+        predecessor = None if since is None else since.bundle
+        manifest = bundles.made(plan.entries, self._addresses, predecessor)
+        written = bundles.written(manifest)
+        key, signature = signing.bundle_key(self._key), signing.sign_bundle(self._key, written)
+        return Head(manifest, written, key, signature)
+
+    async def _write(
+        self,
+        plan: Plan,
+        head: Head,
+        volumes: VolumesWriter,
+        spool: Spool,
+        on_bytes: Callable[[int, int], None],
+    ) -> None:
+        writer, total, done = BundleWriter(volumes, head), size_of(head), 0
+        writer.begin()
+        for digest, size_bytes in head.manifest.blobs().items():
+            if digest in plan.places:
+                await writer.blob(spool.pieces(plan.places[digest], size_bytes))
+            else:
+                await writer.blob(self._pieces(digest, size_bytes))
+            done += size_bytes
+            on_bytes(done, total)
+        writer.finish()
+
+    async def _pieces(self, digest: str, size_bytes: int) -> AsyncIterator[bytes]:
+        blob = await self._blobs.open(digest, size_bytes)
+        if blob is None:
+            raise BadBundle(reason=f"the file of {digest[:16]} was taken away meanwhile: try again")
+        try:
+            for at in range(0, size_bytes, READ_BYTES):
+                yield await blob.read(at, READ_BYTES)
+        finally:
+            await blob.close()
+
+
+def _is_plain(tarball: TarballRecord) -> bool:
+    """Whether its file name and version are those that an import makes of it again."""
+    name = names.parse(tarball.name)
+    is_usual = tarball.file == names.tarball_file(name, tarball.version)
+    return is_usual and bundles.is_version(tarball.version)
+
+
+def _is_promised(sri: str | None, shasum: str | None, digest: str) -> bool:
+    """Whether bytes with this sha512 can be what is promised, as far as their digest tells."""
+    expected = integrity.parse(sri, shasum)
+    if expected is None or expected.algorithm != "sha512":
+        return True
+    return bytes.fromhex(digest) in expected.digests
+
+
+def _new(
+    document: Packument, carried: Mapping[str, TarballRecord], since: Receipt | None
+) -> list[str]:
+    """The versions that the receipt does not have. Raises BadBundle where it has other bytes."""
+    held = None if since is None else since.packages.get(document.name)
+    if held is None:
+        return list(carried)
+    for version, tarball in carried.items():
+        other = held.versions.get(version, tarball.digest)
+        if other != tarball.digest:
+            raise BadBundle(
+                reason=f"{document.name}@{version} is sha512 {tarball.digest} here and sha512 "
+                f"{other} by the receipt: one of the two is not what was published"
+            )
+    return [version for version in carried if version not in held.versions]
+
+
+def _is_newer(document: Packument, since: Receipt | None) -> bool:
+    held = None if since is None else since.packages.get(document.name)
+    return held is None or render.iso(document.modified_at) > held.modified
+
+
+def _lacking(missing: Sequence[str]) -> str:
+    shown = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if missing[20:] else "")
+    return (
+        f"not held here, so that nothing is written: {shown}. Fetch them first (packhouse "
+        "prefetch), or carry what there is with --allow-missing"
+    )
