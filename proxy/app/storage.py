@@ -23,6 +23,7 @@ from proxy.storage.files import FileBlobs
 from proxy.storage.hosted import SqliteHosted, open_database
 from proxy.storage.keyring import FileKeyring
 from proxy.storage.leases import FileLeases
+from proxy.storage.offline import SqliteOffline
 from proxy.storage.people import SqlitePeople
 from proxy.storage.press import Press
 from proxy.storage.sqlite import SqliteIndex
@@ -47,6 +48,7 @@ class Storage:
     cache: Cache
     leases: FileLeases
     press: Press
+    offline: SqliteOffline
     upkeep: Upkeep
     database: Database
     hosted: SqliteHosted
@@ -78,6 +80,7 @@ class Storage:
             cache=cache,
             leases=leases,
             press=Press(blobs=blobs),
+            offline=SqliteOffline(index.database),
             upkeep=Upkeep(
                 index=index,
                 blobs=blobs,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from proxy.app import uplinks
 from proxy.app.storage import Storage
 from proxy.config.settings import Config
-from proxy.config.settings import Uplink as UplinkConfig
 from proxy.npm.policy import Rules
-from proxy.registry.answers import Document, Held
+from proxy.registry.answers import Document, Finished, Held
 from proxy.registry.bases import Bases
 from proxy.registry.hosting.changing import Changing
 from proxy.registry.hosting.owning import Owning
@@ -27,9 +27,12 @@ from proxy.registry.merged import Merged
 from proxy.registry.mirroring.audits import Audits
 from proxy.registry.mirroring.downloads import Downloads
 from proxy.registry.mirroring.hashing import Hashing
-from proxy.registry.mirroring.mirror import Ages, Mirror
-from proxy.registry.mirroring.packuments import Finished, Packuments
+from proxy.registry.mirroring.mirror import Mirror
+from proxy.registry.mirroring.missing import MissingNotes
+from proxy.registry.mirroring.narrowing import Narrowing
+from proxy.registry.mirroring.packuments import Packuments
 from proxy.registry.mirroring.relay import Relay
+from proxy.registry.mirroring.switchboard import Switchboard
 from proxy.registry.mirroring.tarballs import Tarballs
 from proxy.registry.people.access import PackageAccess
 from proxy.registry.people.accounts import Accounts
@@ -47,9 +50,6 @@ from proxy.registry.reading import Reading
 from proxy.registry.routing import Routing
 from proxy.registry.searching import Searching
 from proxy.storage.passwords import Passwords
-from proxy.upstream.base import Uplink
-from proxy.upstream.client import HttpUplink, UplinkSettings
-from proxy.upstream.offline import OfflineUplink
 from proxy.web.metrics import Metrics
 
 # A tarball up to this size is kept in memory: half of npm's are smaller than 20 KiB.
@@ -91,6 +91,8 @@ class Mirroring:
     downloads: Downloads
     relay: Relay
     audits: Audits
+    switchboard: Switchboard
+    missing: MissingNotes
 
     @classmethod
     def of(
@@ -103,6 +105,8 @@ class Mirroring:
         monotonic: Callable[[], float],
     ) -> Mirroring:
         """The stories of this configuration; nothing is asked or opened yet."""
+        switchboard = Switchboard(kept=storage.offline)
+        missing = MissingNotes(kept=storage.offline, clock=clock)
         downloads = Downloads(
             index=storage.index, blobs=storage.blobs, leases=storage.leases, clock=clock
         )
@@ -119,12 +123,14 @@ class Mirroring:
                     downloads=downloads,
                     has_room=storage.upkeep.has_room,
                 ),
-                ages=_ages(config, each),
+                ages=uplinks.ages(config, each),
                 clock=clock,
                 monotonic=monotonic,
             )
             for each in config.uplinks
-            for uplink in [_uplink(each, config, metrics, clock=clock, monotonic=monotonic)]
+            for uplink in [
+                uplinks.uplink(each, config, metrics, switchboard, clock=clock, monotonic=monotonic)
+            ]
         }
         routing = Routing(
             rules=config.rules,
@@ -133,6 +139,7 @@ class Mirroring:
             recheck=_RECHECK,
             monotonic=monotonic,
         )
+        bases = Bases(monotonic=monotonic)
         share_bytes = config.cache.memory_bytes * 3 // 8
         kept_packuments = Hot[Finished](
             log=storage.index, limit_bytes=share_bytes, largest_bytes=share_bytes // _LARGEST_SHARE
@@ -149,7 +156,14 @@ class Mirroring:
                 press=storage.press,
                 cache=storage.cache,
                 hot=kept_packuments,
-                bases=Bases(monotonic=monotonic),
+                bases=bases,
+                narrowing=Narrowing(
+                    index=storage.index,
+                    press=storage.press,
+                    hot=kept_packuments,
+                    bases=bases,
+                    missing=missing,
+                ),
                 clock=clock,
             ),
             tarballs=Tarballs(
@@ -160,18 +174,22 @@ class Mirroring:
                 downloads=downloads,
                 hot=kept_tarballs,
                 upkeep=storage.upkeep,
+                missing=missing,
                 small_bytes=min(_SMALL_TARBALL_BYTES, share_bytes),
                 clock=clock,
             ),
             downloads=downloads,
             relay=Relay(routing=routing, monotonic=monotonic),
             audits=Audits(routing=routing),
+            switchboard=switchboard,
+            missing=missing,
         )
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the uplinks; the stack ends what is under way, then closes them."""
         for mirror in self.mirrors.values():
             await stack.enter_async_context(mirror.uplink)
+        stack.push_async_callback(self.missing.close)
         for close in (self.packuments.close, self.relay.close, self.downloads.close):
             stack.push_async_callback(close)
         for mirror in self.mirrors.values():
@@ -364,52 +382,3 @@ class Hosting:
         if not damaged:
             return {}
         return {"hosted": f"{damaged} published tarballs are damaged; the log names them"}
-
-
-def _uplink(
-    settings: UplinkConfig,
-    config: Config,
-    metrics: Metrics,
-    *,
-    clock: Callable[[], datetime],
-    monotonic: Callable[[], float],
-) -> Uplink:
-    if config.server.offline:
-        return OfflineUplink(settings.name)
-    basic = (settings.username, settings.password or "") if settings.username else None
-    return HttpUplink(
-        UplinkSettings(
-            name=settings.name,
-            url=settings.url,
-            token=settings.token,
-            basic=basic,
-            headers=settings.headers,
-            ca_file=settings.ca_file,
-            client_cert=settings.client_cert,
-            client_key=settings.client_key,
-            proxy=settings.proxy,
-            timeout=settings.timeout,
-            connect_timeout=settings.connect_timeout,
-            deadline=settings.deadline,
-            retries=settings.retries,
-            concurrency=settings.concurrency,
-            origins=settings.origins,
-            max_packument_bytes=settings.max_packument_bytes,
-        ),
-        clock=monotonic,
-        now=clock,
-        on_request=lambda uplink, kind, outcome, seconds, _: metrics.upstream(
-            uplink, kind, outcome, seconds
-        ),
-    )
-
-
-def _ages(config: Config, uplink: UplinkConfig) -> Ages:
-    cache = config.cache
-    return Ages(
-        max_age=cache.max_age if uplink.max_age is None else uplink.max_age,
-        negative_age=cache.negative_age,
-        soft_deadline=cache.soft_deadline,
-        deadline=uplink.deadline + timedelta(seconds=1),
-        stale_if_error=cache.stale_if_error,
-    )

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from proxy.npm.forms import JSON_TYPE, Form
+from proxy.upstream.presence import Presence
 
 
 class CacheState(Enum):
@@ -81,6 +82,19 @@ class Document:
     form: Form | None = None
     is_private: bool = False
     withheld: Withheld | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A document in memory, and how long it may be sent without asking: while its uplink is here.
+
+    Whoever asks is to look whether `presence` knows of an absence.
+    """
+
+    document: Document
+    checked_at: datetime
+    fresh_until: datetime
+    presence: Presence
 
 
 def plain(

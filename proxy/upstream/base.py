@@ -12,6 +12,7 @@ from typing import Protocol, Self
 from proxy import errors
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
+from proxy.upstream.presence import Absence, Presence
 
 
 class TarballGone(errors.TarballNotFound):
@@ -92,8 +93,8 @@ class Stream(Protocol):
         """The bytes from `offset`, once. Raises an UplinkError if they end early or too slowly."""
 
 
-class Uplink(Protocol):
-    """One registry we are configured to ask. Open between `async with`; raises UplinkError."""
+class Questions(Protocol):
+    """What one registry can be asked. Open between `async with`; raises UplinkError."""
 
     @property
     def name(self) -> str: ...
@@ -143,3 +144,15 @@ class Uplink(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class Uplink(Questions, Protocol):
+    """One registry we are configured to ask, and whether it is to be had now."""
+
+    @property
+    def absence(self) -> Absence | None:
+        """Why nothing can be had of it, offline or as far as its last word goes; else None."""
+
+    @property
+    def presence(self) -> Presence:
+        """Its last word alone, for who looks at it at every request. Offline is not in it."""

@@ -11,6 +11,7 @@ from proxy import errors
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.upstream.base import Sink
+from proxy.upstream.presence import OFFLINE, Absence, Presence
 
 
 class OfflineUplink:
@@ -18,6 +19,7 @@ class OfflineUplink:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._presence = Presence(OFFLINE)
 
     @property
     def name(self) -> str:
@@ -27,6 +29,14 @@ class OfflineUplink:
     def state(self) -> str:
         """Not one of a breaker's states: nobody decided this but the operator."""
         return "offline"
+
+    @property
+    def absence(self) -> Absence | None:
+        return OFFLINE
+
+    @property
+    def presence(self) -> Presence:
+        return self._presence
 
     async def packument(
         self,
@@ -73,4 +83,9 @@ class OfflineUplink:
         """Nothing was opened."""
 
     def _refuse(self) -> NoReturn:
-        raise errors.UplinkAway(uplink=self._name, reason="not asked, because we are offline")
+        raise refusal(self._name)
+
+
+def refusal(uplink: str) -> errors.UplinkAway:
+    """What everybody is told who would have an uplink asked while we are offline."""
+    return errors.UplinkAway(uplink=uplink, reason=OFFLINE.reason)

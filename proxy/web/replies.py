@@ -26,7 +26,7 @@ from multidict import CIMultiDict, istr
 from proxy import errors
 from proxy.npm import tokens, wire
 from proxy.npm.forms import JSON_TYPE
-from proxy.registry.answers import CacheState, Document, Freshness, Tarball
+from proxy.registry.answers import CacheState, Document, Freshness, Tarball, Withheld
 from proxy.web import bodies, negotiation
 from proxy.web.keys import EXCHANGE
 from proxy.web.negotiation import UNSATISFIABLE, Slice
@@ -36,6 +36,7 @@ SERVER = "packhouse"
 _ALWAYS = CIMultiDict({hdrs.SERVER: SERVER, istr("X-Content-Type-Options"): "nosniff"})
 
 _CACHE_STATUS = istr("Cache-Status")
+_WITHHELD = istr("Packhouse-Withheld")
 NO_STORE = "no-store"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _PRIVATE_IMMUTABLE = "private, max-age=31536000, immutable"
@@ -211,6 +212,12 @@ def cache_status(freshness: Freshness) -> str:
     return f"packhouse; hit; detail=stale-{_token(freshness.reason or 'uplink-away')}"
 
 
+def withheld(hidden: Withheld) -> str:
+    """How many versions an answer hides because their tarballs are not to be had, and why."""
+    what = "1 version" if hidden.hidden == 1 else f"{hidden.hidden} versions"
+    return f"{what}; {'offline' if hidden.is_offline else 'away'}"
+
+
 @lru_cache(maxsize=4096)
 def http_date(at: datetime) -> str:
     """An instant to the second, as HTTP writes it."""
@@ -281,6 +288,8 @@ def document_headers(found: Document) -> CIMultiDict[str]:
         headers[hdrs.ETAG] = found.etag
     if found.modified_at is not None:
         headers[hdrs.LAST_MODIFIED] = http_date(found.modified_at)
+    if found.withheld is not None:
+        headers[_WITHHELD] = withheld(found.withheld)
     return headers
 
 

@@ -224,6 +224,7 @@ async def test_stale_without_limit(
     """A year into an outage the copy is sent, with its age, its mark and a line in the log."""
     expect.publish(uplink)
     before = await registry.packument("ui")
+    await registry.get(expect.TARBALL)
     await uplink.stop()
     registry.clock.advance(days=365)
     caplog.set_level(logging.WARNING)

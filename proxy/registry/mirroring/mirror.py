@@ -25,6 +25,10 @@ Invariants:
    content. A version that could not be hashed stays as it came, and if it may be next time the
    validators are dropped, so that the next answer is whole. A flight never waits for a download
    that waits for a flight: downloads ask for no packument.
+6. While the uplink is away by its last word (upstream/presence.py) it is asked even if the copy is
+   fresh, as often as breaker and pause let us: so the first answer ends the outage. A copy that is
+   sent meanwhile says so (`absence`), and is narrowed to what is held (narrowing.py). One that is
+   sent because an answer takes longer than the soft deadline is not: its tarballs can be fetched.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ from proxy.registry.mirroring.negatives import Negatives
 from proxy.storage.base import Index, Leases, PackumentRecord
 from proxy.storage.press import Intake, Press, Settled
 from proxy.upstream import base as upstream
+from proxy.upstream.presence import Absence, Presence
 
 _log = logging.getLogger(__name__)
 
@@ -72,11 +77,16 @@ class Ages:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A record to serve from, until when it is fresh, and how it was come by."""
+    """A record to serve from, until when it is fresh, and how it was come by.
+
+    `absence` says why no tarball can be fetched now; `presence` tells of it from now on.
+    """
 
     record: PackumentRecord
     fresh_until: datetime
     freshness: Freshness
+    presence: Presence
+    absence: Absence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +175,28 @@ class Mirror:
         UplinkError if it cannot be asked and nothing is held.
         """
         held = await self._holdings.best(name, form)
-        if held is not None and self._is_fresh(held, not_before):
+        if held is not None and self._is_good(held, not_before):
             return self._copy(held, CacheState.HIT)
         if held is None and not_before is None and self._absent.has(name.full):
             raise errors.PackageNotFound(name=name.full)
         fallback = held if held is not None and self._may_stand_in(held, not_before) else None
+        absence = self._uplink.absence
+        if fallback is not None and absence is not None and absence.is_offline:
+            return self._copy(fallback, CacheState.STALE, absence.reason)
         if fallback is not None and (reason := self._paused.get((name.full, form))) is not None:
             return self._stale(fallback, reason)
         until = self._monotonic() + (self._ages.deadline - _TO_STORE).total_seconds()
         question = _Question(name, form, held, request_id, until)
         flight = self._flights.join(question.key, lambda: self._refresh(question))
-        return await self._await(question, flight, fallback)
+        try:
+            return await self._await(question, flight, fallback)
+        except errors.UplinkError as fault:
+            # Who wants the full form and cannot have it installs from the abbreviated one, too.
+            poorer = await self._holdings.best(name, Form.ABBREVIATED)
+            is_away = held is None and self._uplink.absence is not None
+            if not is_away or poorer is None or not self._may_stand_in(poorer, not_before):
+                raise
+            return self._stale(poorer, str(fault))
 
     async def forget(self, lost: PackumentRecord) -> None:
         """Drop a record whose body turned out to be lost: the next request asks again."""
@@ -197,6 +218,12 @@ class Mirror:
         if record.missing_since is not None:
             return record.missing_since + self._ages.negative_age
         return record.checked_at + self._ages.max_age
+
+    def _is_good(self, record: PackumentRecord, not_before: datetime | None) -> bool:
+        """Whether a copy is sent without asking."""
+        absence = self._uplink.absence
+        is_away = absence is not None and not absence.is_offline
+        return not is_away and self._is_fresh(record, not_before)
 
     def _is_fresh(self, record: PackumentRecord, not_before: datetime | None) -> bool:
         now, heard_at = self._clock(), _heard_at(record)
@@ -220,6 +247,8 @@ class Mirror:
             record=record,
             fresh_until=self._fresh_until(record),
             freshness=Freshness(state=state, age=age, uplink=self._uplink.name, reason=reason),
+            presence=self._uplink.presence,
+            absence=self._uplink.absence,
         )
 
     def _stale(self, record: PackumentRecord, reason: str) -> Copy:
@@ -227,7 +256,8 @@ class Mirror:
             "stale packument sent",
             extra={"package": record.name, "uplink": self._uplink.name, "reason": reason},
         )
-        return self._copy(record, CacheState.STALE, reason)
+        state = CacheState.HIT if self._is_fresh(record, None) else CacheState.STALE
+        return self._copy(record, state, reason)
 
     # --- waiting for an answer --------------------------------------------------------------------
 
@@ -289,6 +319,7 @@ class Mirror:
             # or it had just ended: its answer is ours, unless it failed.
             held = await self._holdings.best(name, form)
             if held is not None and (seen is None or _heard_at(held) > _heard_at(seen)):
+                self._uplink.presence.answered()
                 return held, CacheState.HIT
             return await self._ask(question)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -18,11 +18,12 @@ from proxy import errors
 from proxy.npm import encoding, render
 from proxy.npm.forms import CONTENT_TYPES, Form
 from proxy.npm.names import PackageName
-from proxy.registry.answers import CacheState, Document, Freshness, Stored, plain
+from proxy.registry.answers import CacheState, Document, Finished, Freshness, Stored, plain
 from proxy.registry.bases import Bases
 from proxy.registry.flights import Flights
 from proxy.registry.hot import Hot
 from proxy.registry.mirroring.mirror import Copy
+from proxy.registry.mirroring.narrowing import Narrowing
 from proxy.registry.routing import Routing
 from proxy.storage.cache import Cache
 from proxy.storage.press import BodyLost, Press, Rendered
@@ -32,15 +33,6 @@ from proxy.storage.press import BodyLost, Press, Rendered
 _BELIEVED_FOR = timedelta(seconds=5)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A document in memory, and how long it may be sent without asking."""
-
-    document: Document
-    checked_at: datetime
-    fresh_until: datetime
 
 
 class Packuments:
@@ -54,6 +46,7 @@ class Packuments:
         cache: Cache,
         hot: Hot[Finished],
         bases: Bases,
+        narrowing: Narrowing,
         clock: Callable[[], datetime],
     ) -> None:
         self._routing = routing
@@ -61,6 +54,7 @@ class Packuments:
         self._cache = cache
         self._hot = hot
         self._bases = bases
+        self._narrowing = narrowing
         self._clock = clock
         self._rendering: Flights[str, bytes | Rendered] = Flights()
         self._chores: set[asyncio.Task[None]] = set()
@@ -68,6 +62,7 @@ class Packuments:
     async def close(self) -> None:
         """Finish what is being kept."""
         await self._rendering.close()
+        await self._narrowing.close()
         await asyncio.gather(*self._chores, return_exceptions=True)
 
     async def document(
@@ -84,6 +79,8 @@ class Packuments:
         as_of = self._hot.sequence
 
         async def rendered(copy: Copy) -> Document:
+            if copy.absence is not None:
+                return await self._narrowing.document(copy, name, form, base_url)
             tag = render.etag(copy.record.revision, form.value, base_url, str(render.RENDERER))
             is_same = finished is not None and finished.document.etag == tag
             body = (
@@ -94,8 +91,9 @@ class Packuments:
             return _packument(body, tag, copy, form)
 
         copy, document = await self._made(name, form, request_id, rendered)
-        if isinstance(document.body, bytes) and self._bases.admit(base_url):
-            kept = Finished(document, copy.record.checked_at, copy.fresh_until)
+        is_whole = copy.absence is None
+        if is_whole and isinstance(document.body, bytes) and self._bases.admit(base_url):
+            kept = Finished(document, copy.record.checked_at, copy.fresh_until, copy.presence)
             self._hot.put(name.full, (form, base_url), kept, len(document.body), as_of=as_of)
         return document
 
@@ -108,6 +106,8 @@ class Packuments:
         # One from the future means that the clock was set back; the mirror knows what to do.
         if finished is None or not finished.checked_at <= now < finished.fresh_until:
             return None
+        if finished.presence.absence is not None:
+            return None
         return _aged(finished, now)
 
     async def manifest(
@@ -117,14 +117,17 @@ class Packuments:
         tag_parts = (spec, base_url, str(render.RENDERER))
 
         async def made(copy: Copy) -> Document | None:
+            if copy.absence is not None:
+                return await self._narrowing.manifest(copy, name, spec, base_url)
             body = await self._press.manifest(copy.record, name, spec, base_url)
             return None if body is None else _small(body, copy, *tag_parts)
 
-        _, document = await self._made(name, Form.FULL, request_id, made)
+        _, document = await self._made(name, Form.FULL, request_id, made, spec=spec)
         if document is None:
             # It may have been published since: ask once more before saying no.
+            not_before = self._clock() - _BELIEVED_FOR
             _, document = await self._made(
-                name, Form.FULL, request_id, made, not_before=self._clock() - _BELIEVED_FOR
+                name, Form.FULL, request_id, made, not_before=not_before, spec=spec
             )
         if document is None:
             raise errors.VersionNotFound(name=name.full, version=spec)
@@ -134,6 +137,8 @@ class Packuments:
         """`{tag: version}`, identity JSON."""
 
         async def made(copy: Copy) -> Document:
+            if copy.absence is not None:
+                return await self._narrowing.dist_tags(copy)
             return _small(await self._press.dist_tags(copy.record, name), copy, "dist-tags")
 
         _, document = await self._made(name, Form.ABBREVIATED, request_id, made)
@@ -149,15 +154,29 @@ class Packuments:
         make: Callable[[Copy], Awaitable[T]],
         *,
         not_before: datetime | None = None,
+        spec: str = "",
     ) -> tuple[Copy, T]:
-        """What `make` makes of our copy; if the copy's body turns out to be lost, of a new one."""
+        """What `make` makes of our copy; if the copy's body turns out to be lost, of a new one.
+
+        `spec` is the version or dist-tag that is wanted of it.
+        """
         mirror = await self._routing.mirror(name)
-        copy = await mirror.packument(name, form, request_id=request_id, not_before=not_before)
+
+        async def copied() -> Copy:
+            try:
+                return await mirror.packument(
+                    name, form, request_id=request_id, not_before=not_before
+                )
+            except errors.UplinkError:
+                self._narrowing.note(mirror.uplink, name, spec)
+                raise
+
+        copy = await copied()
         try:
             return copy, await make(copy)
         except BodyLost:
             await mirror.forget(copy.record)
-        copy = await mirror.packument(name, form, request_id=request_id, not_before=not_before)
+        copy = await copied()
         return copy, await make(copy)
 
     async def _body(self, tag: str, copy: Copy, form: Form, base_url: str) -> bytes | Stored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,8 +18,8 @@ from proxy.registry.answers import CacheState, Freshness, Held, Tarball
 from proxy.registry.hot import Hot
 from proxy.registry.mirroring.arriving import Promise, Reader
 from proxy.registry.mirroring.downloads import Downloads
-from proxy.registry.mirroring.mending import Mending
 from proxy.registry.mirroring.mirror import Mirror
+from proxy.registry.mirroring.missing import MissingNotes
 from proxy.registry.mirroring.streaming import Streamed
 from proxy.registry.mirroring.upkeep import Upkeep
 from proxy.registry.routing import Routing
@@ -38,19 +38,25 @@ _PATIENCE = timedelta(seconds=19)
 class Opened:
     """A tarball on disk, or one that is still arriving."""
 
-    source: Mending | Reader | Streamed
+    source: Blob | Reader | Streamed
     size_bytes: int
     etag: str | None
     modified_at: datetime | None
     freshness: Freshness
     is_private: bool = False
+    on_damage: Callable[[], Awaitable[None]] | None = None
 
     async def read(self, offset: int, length: int) -> bytes:
         """A piece of it; waits for what has not arrived.
 
         Raises Damaged in the place of the end of what is not what was stored.
         """
-        return await self.source.read(offset, length)
+        try:
+            return await self.source.read(offset, length)
+        except Damaged:
+            if self.on_damage is not None:
+                await self.on_damage()
+            raise
 
     async def close(self) -> None:
         """Let the file go."""
@@ -70,6 +76,7 @@ class Tarballs:
         downloads: Downloads,
         hot: Hot[Held],
         upkeep: Upkeep,
+        missing: MissingNotes,
         small_bytes: int,
         clock: Callable[[], datetime],
         patience: timedelta = _PATIENCE,
@@ -81,6 +88,7 @@ class Tarballs:
         self._downloads = downloads
         self._hot = hot
         self._upkeep = upkeep
+        self._missing = missing
         self._small_bytes = small_bytes
         self._clock = clock
         self._patience = patience
@@ -100,6 +108,10 @@ class Tarballs:
         try:
             async with asyncio.timeout(self._patience.total_seconds()):
                 return await self._brought(mirror, name, file, request_id)
+        except errors.UplinkError:
+            if mirror.uplink.absence is not None:
+                self._missing.note(name.full, names.version_of(name, file) or "")
+            raise
         except TimeoutError:
             # Its download goes on, if there is one: who asks again finds more of it.
             reason = f"{file} did not begin to arrive within {self._patience.total_seconds():g} s"
@@ -150,7 +162,7 @@ class Tarballs:
             return None
         self._upkeep.used(name.full, file)
         if not isinstance(found, bytes):
-            return _opened(self._mending(found, record, mirror, name), record)
+            return _opened(found, record, lambda: self._lost(record))
         held = _held(found, record)
         self._hot.put(name.full, file, held, record.size_bytes, as_of=as_of)
         return held
@@ -183,20 +195,6 @@ class Tarballs:
         if digest is not None:
             # A damaged blob of the right size would pass for the one that comes in its place.
             await self._blobs.delete(digest)
-
-    def _mending(
-        self, blob: Blob, record: TarballRecord, mirror: Mirror, name: names.PackageName
-    ) -> Mending:
-        async def fresh() -> Tarball | None:
-            with suppress(errors.RegistryError, TimeoutError):
-                async with asyncio.timeout(self._patience.total_seconds()):
-                    found = await self._brought(mirror, name, record.file, "")
-                if (found.etag, found.size_bytes) == (_etag(record.digest), record.size_bytes):
-                    return found
-                await found.close()  # the reply has promised other bytes
-            return None
-
-        return Mending(blob, lost=lambda: self._lost(record), fresh=fresh)
 
     # --- what the packument promises --------------------------------------------------------------
 
@@ -276,13 +274,14 @@ def _hit(record: TarballRecord) -> Freshness:
     return Freshness(CacheState.HIT, uplink=record.uplink)
 
 
-def _opened(source: Mending, record: TarballRecord) -> Opened:
+def _opened(blob: Blob, record: TarballRecord, on_damage: Callable[[], Awaitable[None]]) -> Opened:
     return Opened(
-        source=source,
+        source=blob,
         size_bytes=record.size_bytes,
         etag=_etag(record.digest),
         modified_at=record.stored_at,
         freshness=_hit(record),
+        on_damage=on_damage,
     )
 
 
