@@ -26,6 +26,9 @@ NODE = MODULES / f"node-linux-{_ARCH}" / "bin" / "node"
 PATIENCE_SECONDS = 240
 """How long one install may take; a client that waits for ever is a finding, not a hung test run."""
 
+TRUST = {"NODE_OPTIONS": f"--require={Path(__file__).with_name('trust.cjs')}"}
+"""What npm runs with where it asks Sigstore's root of trust, which is on the internet."""
+
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
 
 

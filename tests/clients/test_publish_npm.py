@@ -6,24 +6,21 @@
 | undeprecate | deprecate with an empty text | yes | yes |
 | the rest of this file | yes | yes | yes |
 
-Two things of npm need Sigstore's root of trust, which is on the internet: `audit signatures`, and
-publishing with `--provenance-file`. There trust.cjs answers in its place; all else is npm's own.
+`npm audit signatures` needs Sigstore's root of trust, which is on the internet: trust.cjs answers
+in its place; all else is npm's own. Provenance is in test_provenance.py.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 
-from tests.clients.clients import Client, Npm
+from tests.clients.clients import TRUST, Client, Npm
 from tests.clients.house import NOT_HOSTED, TAKEN, UPSTREAM, House, allow, password
 from tests.clients.seats import Seat
 from tests.publishing import a_publish
@@ -31,7 +28,6 @@ from tests.publishing import a_publish
 pytestmark = [pytest.mark.timeout(400)]
 
 ALL = [Npm("10"), Npm("11"), Npm("12")]
-TRUST = {"NODE_OPTIONS": f"--require={Path(__file__).with_name('trust.cjs')}"}
 
 
 def named(client: Client) -> str:
@@ -397,45 +393,6 @@ def test_audit_signatures(client: Client, ann: Seat, bob: Seat) -> None:
     told = bob.done("audit", "signatures", at=app, env=TRUST)
 
     assert "2 packages have verified registry signatures" in told
-
-
-@only("11")
-def test_provenance(client: Client, ann: Seat, bob: Seat) -> None:
-    """A provenance bundle is uploaded with the tarball it is about, and named in the manifest."""
-    name = f"@acme/proven-{client.name}"
-    at = ann.package(name)
-    packed = json.loads(ann.done("pack", "--json", "--dry-run", at=at))
-    integrity = next(iter(packed if isinstance(packed, Sequence) else packed.values()))["integrity"]
-    (at.parent / "bundle.json").write_text(json.dumps(bundle(name, integrity)))
-
-    ann.done("publish", f"--provenance-file={at.parent / 'bundle.json'}", at=at, env=TRUST)
-
-    shown = json.loads(bob.done("view", name, "dist.attestations", "--json"))
-    shown = shown[0] if isinstance(shown, list) else shown
-    assert shown["provenance"] == {"predicateType": "https://slsa.dev/provenance/v1"}
-    assert shown["url"].startswith(f"{ann.registry}/-/npm/v1/attestations/")
-
-
-def bundle(name: str, integrity: str) -> dict[str, Any]:
-    """A bundle that says of one tarball what a build would; nobody has signed it."""
-    sha512 = base64.b64decode(integrity.removeprefix("sha512-")).hex()
-    purl = f"pkg:npm/{name.replace('@', '%40')}@1.0.0"
-    statement = {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": purl, "digest": {"sha512": sha512}}],
-        "predicateType": "https://slsa.dev/provenance/v1",
-        "predicate": {},
-    }
-    payload = base64.b64encode(json.dumps(statement).encode()).decode()
-    return {
-        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
-        "verificationMaterial": {"certificate": {"rawBytes": "AAAA"}, "tlogEntries": []},
-        "dsseEnvelope": {
-            "payload": payload,
-            "payloadType": "application/vnd.in-toto+json",
-            "signatures": [{"sig": "AAAA", "keyid": ""}],
-        },
-    }
 
 
 # --- after all of it ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from proxy.npm import names, signing
-from tests.clients.clients import Client, Npm, Outcome, Pnpm
+from tests.clients.clients import TRUST, Client, Npm, Outcome, Pnpm
 from tests.fakes.uplink import FakeUplink
 from tests.publishing import UI, Home, a_publish, home
 from tests.registry import Clock
@@ -26,7 +26,7 @@ THEIRS = signing.new_key()
 PLAIN = "plain"
 VERIFIED = "verified registry signature"
 ALONE = {
-    "NODE_OPTIONS": f"--require={Path(__file__).with_name('trust.cjs')}",
+    **TRUST,
     # An answer that is no answer is told at once, not after a minute of asking again.
     "npm_config_fetch_retries": "0",
     "pnpm_config_fetch_retries": "0",
