@@ -209,6 +209,15 @@ class Hosting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bundles:
+    """Packages that are carried here in files."""
+
+    trusted_keys: tuple[str, ...] = _value(
+        values.BUNDLE_KEYS, [], "keys whose bundles are imported, besides our own"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What is written about requests and events."""
 
@@ -232,6 +241,7 @@ class Config:
     rules: Rules = field(default_factory=Rules)
     auth: Auth = field(default_factory=Auth)
     hosting: Hosting = field(default_factory=Hosting)
+    bundles: Bundles = field(default_factory=Bundles)
     log: Log = field(default_factory=Log)
     warnings: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -245,6 +255,7 @@ SECTIONS: Mapping[str, type] = {
     "cache": Cache,
     "auth": Auth,
     "hosting": Hosting,
+    "bundles": Bundles,
     "log": Log,
 }
 UPLINKS, RULES = "uplinks", "rules"

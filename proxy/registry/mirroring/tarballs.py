@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from proxy.registry.answers import CacheState, Freshness, Held, Tarball
 from proxy.registry.hot import Hot
 from proxy.registry.mirroring.arriving import Promise, Reader
 from proxy.registry.mirroring.downloads import Downloads
+from proxy.registry.mirroring.mending import Mending
 from proxy.registry.mirroring.mirror import Mirror
 from proxy.registry.mirroring.missing import MissingNotes
 from proxy.registry.mirroring.streaming import Streamed
@@ -38,25 +39,19 @@ _PATIENCE = timedelta(seconds=19)
 class Opened:
     """A tarball on disk, or one that is still arriving."""
 
-    source: Blob | Reader | Streamed
+    source: Mending | Reader | Streamed
     size_bytes: int
     etag: str | None
     modified_at: datetime | None
     freshness: Freshness
     is_private: bool = False
-    on_damage: Callable[[], Awaitable[None]] | None = None
 
     async def read(self, offset: int, length: int) -> bytes:
         """A piece of it; waits for what has not arrived.
 
         Raises Damaged in the place of the end of what is not what was stored.
         """
-        try:
-            return await self.source.read(offset, length)
-        except Damaged:
-            if self.on_damage is not None:
-                await self.on_damage()
-            raise
+        return await self.source.read(offset, length)
 
     async def close(self) -> None:
         """Let the file go."""
@@ -162,7 +157,7 @@ class Tarballs:
             return None
         self._upkeep.used(name.full, file)
         if not isinstance(found, bytes):
-            return _opened(found, record, lambda: self._lost(record))
+            return _opened(self._mending(found, record, mirror, name), record)
         held = _held(found, record)
         self._hot.put(name.full, file, held, record.size_bytes, as_of=as_of)
         return held
@@ -195,6 +190,20 @@ class Tarballs:
         if digest is not None:
             # A damaged blob of the right size would pass for the one that comes in its place.
             await self._blobs.delete(digest)
+
+    def _mending(
+        self, blob: Blob, record: TarballRecord, mirror: Mirror, name: names.PackageName
+    ) -> Mending:
+        async def fresh() -> Tarball | None:
+            with suppress(errors.RegistryError, TimeoutError):
+                async with asyncio.timeout(self._patience.total_seconds()):
+                    found = await self._brought(mirror, name, record.file, "")
+                if (found.etag, found.size_bytes) == (_etag(record.digest), record.size_bytes):
+                    return found
+                await found.close()  # the reply has promised other bytes
+            return None
+
+        return Mending(blob, lost=lambda: self._lost(record), fresh=fresh)
 
     # --- what the packument promises --------------------------------------------------------------
 
@@ -274,14 +283,13 @@ def _hit(record: TarballRecord) -> Freshness:
     return Freshness(CacheState.HIT, uplink=record.uplink)
 
 
-def _opened(blob: Blob, record: TarballRecord, on_damage: Callable[[], Awaitable[None]]) -> Opened:
+def _opened(source: Mending, record: TarballRecord) -> Opened:
     return Opened(
-        source=blob,
+        source=source,
         size_bytes=record.size_bytes,
         etag=_etag(record.digest),
         modified_at=record.stored_at,
         freshness=_hit(record),
-        on_damage=on_damage,
     )
 
 
