@@ -319,7 +319,6 @@ class Hosting:
                 passwords=passwords,
                 hashes=hashes,
                 second_factor=second_factor,
-                tokens=tokens,
                 clock=clock,
             ),
             tidying=Tidying(callers=callers, people=storage.people, clock=clock),

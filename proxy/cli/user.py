@@ -14,7 +14,7 @@ from proxy.cli import options
 from proxy.cli.people import Desk, columns, run, shown, told
 from proxy.errors import Conflict
 from proxy.npm import htpasswd, users
-from proxy.storage.identity import TokenKind, UserRecord
+from proxy.storage.identity import UserRecord
 from proxy.storage.passwords import Passwords
 
 _AT_ONCE = 200  # of an import, so that they share a few commits
@@ -108,12 +108,10 @@ def set_password(
 
     async def work(desk: Desk) -> int:
         deed, hashed = desk.deed(), await Passwords().hash(new)
-        await desk.people.set_password(name, hashed, deed)
+        ended = await desk.people.set_password(name, hashed, deed)
         if drop_second_factor:
             await desk.people.set_totp(name, None, None, deed)
-        tokens = await desk.people.tokens(name)
-        logins = [token.key for token in tokens if token.kind is not TokenKind.GRANULAR]
-        return sum([await desk.people.revoke_token(name, key, deed) for key in logins])
+        return ended
 
     ended = run(config, given, work)
     click.echo(f"{name} has another password; logins ended: {ended}")

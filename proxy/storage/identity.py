@@ -161,7 +161,11 @@ class People(Protocol):
     async def add_user(self, user: UserRecord, deed: Deed) -> None:
         """Raises Conflict if the name is taken, also in another case (`Ann`, `ann`)."""
 
-    async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> None: ...
+    async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> int:
+        """Replace the hash, and end every login but the deed's own; granular tokens stay.
+
+        Both or neither; returns how many logins have ended.
+        """
 
     async def renew_hash(self, name: str, before: str, after: str) -> None:
         """Put another hash of the same password in the place of `before`, if that is still there.

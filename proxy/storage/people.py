@@ -54,9 +54,16 @@ class SqlitePeople(SqliteTeams):
 
         await self._database.write(work)
 
-    async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> None:
-        """Replace the hash of a password."""
-        await self._alter(name, schema.SET_PASSWORD, (password_hash,), deed, "password")
+    async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> int:
+        """Replace the hash of a password, and end the other logins with the same commit."""
+
+        def work(db: Connection) -> int:
+            _require_user(db, name)
+            db.execute(schema.SET_PASSWORD, (name, micros(deed.at), password_hash))
+            audit.append(db, Action.USER, name, deed, {"change": "password"})
+            return _drop_tokens(db, schema.DROP_LOGINS, (name, deed.token_key), deed)
+
+        return await self._database.write(work)
 
     async def renew_hash(self, name: str, before: str, after: str) -> None:
         """Hash a password anew, unless it was changed meanwhile."""
@@ -150,14 +157,7 @@ class SqlitePeople(SqliteTeams):
         return await self._revoke(schema.DROP_TOKENS, (user,), deed)
 
     async def _revoke(self, sql: str, values: Row, deed: Deed) -> int:
-        def work(db: Connection) -> int:
-            dropped = ask(db, sql, values)
-            for (key,) in dropped:
-                facts = {"key": key, "change": "revoked"}
-                audit.append(db, Action.TOKEN, values[0], deed, facts)
-            return len(dropped)
-
-        return await self._database.write(work)
+        return await self._database.write(lambda db: _drop_tokens(db, sql, values, deed))
 
     async def mark_token_used(self, token_hash: str, at: datetime) -> None:
         """Note the hour of a use, unless it is noted."""
@@ -248,6 +248,13 @@ class SqlitePeople(SqliteTeams):
 def _require_user(db: Connection, name: str) -> None:
     if not ask(db, schema.IS_USER, (name,)):
         raise NotFound(reason=f"no such user: {name}")
+
+
+def _drop_tokens(db: Connection, sql: str, values: Row, deed: Deed) -> int:
+    dropped = ask(db, sql, values)
+    for (key,) in dropped:
+        audit.append(db, Action.TOKEN, values[0], deed, {"key": key, "change": "revoked"})
+    return len(dropped)
 
 
 def _minute(at: datetime) -> int:

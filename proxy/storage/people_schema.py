@@ -163,6 +163,9 @@ GET_TOKEN = (
 TOKENS = f"SELECT {TOKEN_COLUMNS} FROM tokens WHERE user = ? ORDER BY created_at DESC, key"
 DROP_TOKEN = "DELETE FROM tokens WHERE user = ?1 AND (key = ?2 OR hash = ?2) RETURNING key"
 DROP_TOKENS = "DELETE FROM tokens WHERE user = ? RETURNING key"
+DROP_LOGINS = """
+DELETE FROM tokens WHERE user = ?1 AND kind <> 'granular' AND key IS NOT ?2 RETURNING key
+"""
 USED_AT = "SELECT used_at FROM tokens WHERE hash = ?"
 MARK_TOKEN_USED = "UPDATE tokens SET used_at = max(ifnull(used_at, ?2), ?2) WHERE hash = ?1"
 DROP_EXPIRED_TOKENS = "DELETE FROM tokens WHERE expires_at <= ? RETURNING 1"

@@ -87,6 +87,24 @@ async def test_name_is_taken_in_any_case(people: People) -> None:
             await people.add_user(a_user(name), ROOT)
 
 
+async def test_another_password_ends_the_other_logins(people: People) -> None:
+    """A new password ends every login but the one it is set from; made tokens stay."""
+    await known(people, "ann", "bob")
+    for number, kind in enumerate([TokenKind.LOGIN, TokenKind.WEB, TokenKind.GRANULAR]):
+        await people.add_token(a_token(f"a{number}", kind=kind), ROOT)
+    await people.add_token(a_token("b0", user="bob"), ROOT)
+
+    others = await people.set_password("ann", "hash", replace(ROOT, user="ann", token_key="a0"))
+    left = {token.key for token in await people.tokens("ann")}
+    all_of_them = await people.set_password("ann", "other", ROOT)
+
+    assert (others, left, all_of_them) == (1, {"a0", "a2"}, 1)
+    assert [token.key for token in await people.tokens("ann")] == ["a2"]
+    assert [token.key for token in await people.tokens("bob")] == ["b0"]
+    rows = await people.audit(AuditQuery(action=Action.TOKEN, subject="ann"), 2)
+    assert [json.loads(row.facts)["key"] for row in rows] == ["a0", "a1"]
+
+
 async def test_user_is_changed_part_by_part(people: People) -> None:
     """Each change touches its own part of a user, and the time of the last change."""
     await known(people, "ann")

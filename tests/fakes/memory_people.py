@@ -16,6 +16,7 @@ from proxy.storage.identity import (
     Role,
     SessionState,
     TeamRecord,
+    TokenKind,
     TokenRecord,
     UserRecord,
 )
@@ -57,8 +58,12 @@ class MemoryPeople:
         self._users[user.name] = user
         self.store.append(Action.USER, user.name, deed, {"change": "added"})
 
-    async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> None:
+    async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> int:
         self._alter(name, deed, "password", password_hash=password_hash)
+        held = [token for token in await self.tokens(name) if token.kind is not TokenKind.GRANULAR]
+        ended = [token for token in held if token.key != deed.token_key]
+        self._revoke(ended, deed)
+        return len(ended)
 
     async def renew_hash(self, name: str, before: str, after: str) -> None:
         self.store.commit()

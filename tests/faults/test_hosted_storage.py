@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -316,6 +317,25 @@ async def test_revoked_token_is_gone_in_every_worker(tmp_path: Path) -> None:
         assert (before[1].is_disabled, disabled[1].is_disabled) == (False, True)
         assert counted != counted_again
         assert await there.token(token.hash) is None
+
+
+async def test_a_password_changes_with_its_logins(tmp_path: Path) -> None:
+    """Where the logins cannot be ended the password stays as well: it is one transaction."""
+    token = TokenRecord("ab" * 32, "k1", "ann", TokenKind.LOGIN, "pkh_...", NOON)
+    async with open_database(tmp_path / FILE) as database:
+        people = SqlitePeople(database)
+        await people.add_user(UserRecord("ann", NOON, NOON, password_hash="old"), ANN)
+        await people.add_token(token, ANN)
+        with sqlite3.connect(tmp_path / FILE) as db:
+            refuse = "SELECT RAISE(ABORT, 'not now')"
+            db.execute(f"CREATE TRIGGER t BEFORE DELETE ON tokens BEGIN {refuse}; END")
+
+        with pytest.raises(RegistryError):
+            await people.set_password("ann", "new", replace(ANN, token_key=None))
+        user, tokens = await people.user("ann"), await people.tokens("ann")
+
+    assert user is not None
+    assert (user.password_hash, len(tokens)) == ("old", 1)
 
 
 async def test_audit_rows_are_only_appended(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ from proxy.registry.people.accounts import Hashes
 from proxy.registry.people.callers import Caller, Passwords
 from proxy.registry.people.permissions import Permissions
 from proxy.registry.people.second_factor import SecondFactor, hash_of
-from proxy.registry.people.tokens import Tokens
-from proxy.storage.identity import People, TokenKind, UserRecord
+from proxy.storage.identity import People, UserRecord
 
 _RECOVERY_CODES = 10
 # 80 bits: long enough to be kept as a plain hash. At a prompt for a code npm takes digits, however
@@ -37,7 +36,6 @@ class Profiles:
         passwords: Passwords,
         hashes: Hashes,
         second_factor: SecondFactor,
-        tokens: Tokens,
         clock: Callable[[], datetime],
     ) -> None:
         self._people = people
@@ -45,7 +43,6 @@ class Profiles:
         self._passwords = passwords
         self._hashes = hashes
         self._second_factor = second_factor
-        self._tokens = tokens
         self._clock = clock
 
     async def own(self, caller: Caller) -> UserRecord:
@@ -131,12 +128,9 @@ class Profiles:
             await self._people.set_profile(user.name, email, profile, deed)
 
     async def _replace_password(self, caller: Caller, password: str) -> None:
+        hashed = await self._hashes.hash(password)
         deed = caller.deed(self._clock())
-        # First the password: nobody logs in with the old one after the logins were ended.
-        await self._people.set_password(deed.user, await self._hashes.hash(password), deed)
-        for token in await self._people.tokens(deed.user):
-            if token.kind is not TokenKind.GRANULAR and token.key != deed.token_key:
-                await self._tokens.revoke(deed.user, token.key, deed)
+        await self._people.set_password(deed.user, hashed, deed)
 
     async def _require_password(self, caller: Caller, password: str) -> None:
         if await self._passwords.check(caller.require(), password, caller.client_ip) is None:
