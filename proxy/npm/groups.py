@@ -9,6 +9,8 @@ import re
 
 from proxy.errors import InvalidRequest, NotFound
 
+LONGEST_DESCRIPTION = 1000
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,213}")
 _SHAPE = "up to 214 characters of a-z, 0-9, '-', '_' and '.', of which a letter or digit is first"
 # The words of rules are `$all` and `$authenticated`; `@all` would be taken for one of them.
@@ -31,6 +33,14 @@ def check_new(name: str, kind: str) -> None:
         raise InvalidRequest(reason=f"no {kind} is called {name}: rules have a word like it")
     if _NAME.fullmatch(name) is None:
         raise InvalidRequest(reason=f"no {kind} is called so; a name is {_SHAPE}")
+
+
+def check_description(text: str) -> None:
+    """Raise InvalidRequest unless a team may be described so."""
+    if len(text) > LONGEST_DESCRIPTION:
+        raise InvalidRequest(
+            reason=f"a team is described in at most {LONGEST_DESCRIPTION} characters"
+        )
 
 
 def _known(name: str, kind: str) -> str:

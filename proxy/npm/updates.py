@@ -15,6 +15,9 @@ from proxy.npm import wire
 from proxy.npm.documents import BadPublish, Document, at, check_tag, object_of
 from proxy.npm.wire import Raw
 
+MOST_OWNERS = 1000
+"""Each is looked up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -175,6 +178,8 @@ def _owners(document: Document, stored: Stored) -> list[Change]:
     listed = document.loaded("maintainers")
     if not isinstance(listed, list) or not listed:
         raise BadPublish("a package has at least one maintainer", "maintainers")
+    if len(listed) > MOST_OWNERS:
+        raise BadPublish(f"a package has at most {MOST_OWNERS} maintainers", "maintainers")
     people = tuple(map(_person, listed))
     return [Owners(people)] if people != stored.maintainers else []
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from proxy import errors
-from proxy.npm import wire
-from proxy.web import replies
 from proxy.web.keys import EXCHANGE, PUBLISHING
+from proxy.web.receipts import receipt
 from proxy.web.targets import Packument, Revision
 
 
@@ -29,8 +28,7 @@ async def put_package(request: web.Request) -> web.StreamResponse:
         size_bytes=request.content_length,
         revision=revision,
     )
-    body = {"ok": True, "success": True, "id": name.full, "rev": written.rev}
-    return replies.json(wire.dumps(body), status=201)
+    return receipt(name, written.rev, status=201)
 
 
 def _require_plain(request: web.Request) -> None:

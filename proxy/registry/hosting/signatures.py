@@ -1,9 +1,9 @@
 """Signatures of what is published here, and the keys that clients verify all packages with.
 
-A client has one list of keys for this registry, and looks in it for the key of every signature that
-a package has; one that is not there ends `npm audit signatures` at once. So the list is the uplinks'
-keys and ours; ours alone if packages live here and no uplink has any (decision 0014); and an error
-while theirs cannot be had, because then clients would call every mirrored package a fake.
+A client has one list of keys for this registry, and looks in it for the key of every signature
+that a package has; one that is not there ends `npm audit signatures` at once. So the list is the
+uplinks' keys and ours; ours alone if packages live here and no uplink has any (decision 0014); and
+an error while theirs cannot be had, because then clients would call every mirrored package a fake.
 """
 
 from __future__ import annotations

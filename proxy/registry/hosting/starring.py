@@ -47,4 +47,4 @@ class Starring:
         is unknown and asks for their own.
         """
         starred = await self._hosted.starred_by(caller.require() if user is None else user)
-        return [name for name in starred if await self._permissions.may_read(caller, name)]
+        return await self._permissions.readable_names(caller, starred)

@@ -6,7 +6,6 @@ have their own permissions beside that; the rules in force stand above both (per
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -17,8 +16,6 @@ from proxy.registry.people.callers import Caller
 from proxy.registry.people.permissions import Permissions
 from proxy.storage.hosting import Access, HostedHead, HostedIndex
 from proxy.storage.identity import People, Permission
-
-_AT_A_TIME = 100  # judgements, a few microseconds each, before others have their turn
 
 
 class PackageAccess:
@@ -72,18 +69,8 @@ class PackageAccess:
         self, caller: Caller, permissions: Mapping[str, Permission]
     ) -> Mapping[str, Permission]:
         """Those of these packages that are there and that the caller may read, sorted."""
-        found: dict[str, Permission] = {}
-        for number, (name, permission) in enumerate(sorted(permissions.items()), 1):
-            if await self.is_there(name) and await self._permissions.may_read(caller, name):
-                found[name] = permission
-            if not number % _AT_A_TIME:
-                await asyncio.sleep(0)
-        return found
-
-    async def is_there(self, name: str) -> bool:
-        """Whether anything is published here under a name."""
-        head = await self._hosted.head(name)
-        return head is not None and head.unpublished_at is None
+        names = await self._permissions.readable_names(caller, sorted(permissions))
+        return {name: permissions[name] for name in names}
 
     async def _readable(self, caller: Caller, name: PackageName) -> HostedHead:
         origin = await self._permissions.require_read(caller, name)

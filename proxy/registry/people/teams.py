@@ -86,6 +86,7 @@ class Teams:
         """Make a team, or describe it anew; None leaves a description as it is."""
         await self._require_admin(caller, org)
         groups.check_new(team, "team")
+        groups.check_description(description or "")
         known = {each.team: each.description for each in await self._people.teams(org)}
         told = known.get(team, "") if description is None else description
         await self._people.set_team(TeamRecord(org, team, told), await self._deed(caller))

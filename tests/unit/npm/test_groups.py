@@ -35,3 +35,11 @@ def test_words_of_rules_are_no_names(name: str) -> None:
     """`@all` would be taken for `$all`."""
     with pytest.raises(InvalidRequest, match="rules have a word like it"):
         groups.check_new(name, "organisation")
+
+
+def test_a_description_is_short() -> None:
+    """A team is described in a thousand characters, not in as many as fit a body."""
+    groups.check_description("x" * 1000)
+
+    with pytest.raises(InvalidRequest, match="at most 1000 characters"):
+        groups.check_description("x" * 1001)

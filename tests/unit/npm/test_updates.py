@@ -227,6 +227,16 @@ def test_what_cannot_be_decoded_is_refused():
     assert caught.value.field == "maintainers"
 
 
+def test_maintainers_are_a_bounded_list():
+    """Each maintainer is looked up, so that there are not as many as fit a body."""
+    people = [{"name": f"user{number}"} for number in range(1001)]
+
+    with pytest.raises(BadPublish) as caught:
+        ask(echo(maintainers=people))
+
+    assert caught.value.field == "maintainers"
+
+
 # --- documents that are merged with an uplink's ---------------------------------------------------
 
 MERGED = replace(STORED, is_merged=True)

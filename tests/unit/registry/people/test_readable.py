@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from proxy import errors
@@ -28,6 +30,36 @@ async def test_as_one_by_one(house: House, asking: str) -> None:
 
     assert heads
     assert set(shown) == each
+
+
+async def test_names_are_those_of_packages_that_are_seen(house: House) -> None:
+    """Of many names those are told, in their order, under which there is a package to be read."""
+    names = ["open", "@acme/gone", "@acme/new", "@acme/secret", "@acme/ui"]
+
+    seen = {
+        who: await house.permissions.readable_names(caller, names) for who, caller in PEOPLE.items()
+    }
+
+    assert seen["nobody"] == ["open"]
+    assert seen["dan"] == ["open", "@acme/ui"]
+    assert seen["ann"] == seen["root"] == ["open", "@acme/secret", "@acme/ui"]
+
+
+async def test_others_have_their_turn(house: House) -> None:
+    """Who has starred or owns very many packages holds nobody else up while they are judged."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(other())
+    await house.permissions.readable_names(OWNER, ["@acme/ui"] * 2000)
+    waiting.cancel()
+
+    assert turns >= 9
 
 
 async def test_whom_we_could_not_look_up(house: House) -> None:
