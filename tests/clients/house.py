@@ -18,16 +18,22 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from proxy.npm import names, signing
+from proxy.storage.hosted import open_database
+from proxy.storage.hosting import Deed
+from proxy.storage.passwords import Passwords
+from proxy.storage.people import SqlitePeople
 from tests.clients.clients import Client
 from tests.clients.seats import Seat
 from tests.clients.server import COMMAND, serving
 from tests.fakes.uplink import FakeUplink
+from tests.publishing import a_publish, add_users, address
 
 UPSTREAM = "upstream-thing"
 """The one package of the uplink, at 1.0.0."""
@@ -70,9 +76,25 @@ class House:
         """A new place where nobody is logged in."""
         return self._new(client, "stranger", "")
 
-    def packhouse(self, *words: str, typed: str = "") -> str:
+    def newcomer(self, client: Client, user: str) -> Seat:
+        """Where somebody sits who has just become a user, with a password and a token."""
+        (token,) = asyncio.run(_join(self.folder / "data", user)).values()
+        return self._new(client, user, token)
+
+    def packhouse(self, *words: str) -> str:
         """Run a command of ours on the data while it is served; what it printed."""
-        return _packhouse(self.folder / "data", words, typed)
+        argv = [str(COMMAND), *words, "--data", str(self.folder / "data")]
+        ended = subprocess.run(
+            argv, capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
+        )
+        assert ended.returncode == 0, f"{argv}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
+
+    def publish(self, name: str, *versions: str, user: str = "ann", **fields: Any) -> str:
+        """Publish a package by no client, where a test is about what comes after; its name."""
+        for version in versions or ("1.0.0",):
+            self.put(address(name), a_publish(version, name, **fields).document, user)
+        return name
 
     def start(self, org: str, *members: str) -> None:
         """Make an organisation that all of these own."""
@@ -100,12 +122,13 @@ class House:
             with error:
                 return error.code, json.load(error)
 
-    def heard(self) -> Sequence[str]:
-        """What the uplink was asked, as lines of method, path and readable body."""
-        return [
+    def heard(self, word: str) -> Sequence[str]:
+        """What the uplink was asked with this word: method, path and readable body of each."""
+        lines = [
             f"{each.method} {each.decoded_path} {_readable(each.body)}"
             for each in self.uplink.requests
         ]
+        return [line for line in lines if word in line]
 
     def _new(self, client: Client, user: str, token: str) -> Seat:
         at = self.folder / f"{client.name}-{user}"
@@ -122,10 +145,10 @@ def open_house(folder: Path) -> Iterator[House]:
         "CACHE_MIN_FREE": "0B",
         "HOSTING_UNPUBLISH": "always",
     }
+    tokens = asyncio.run(_join(folder / "data", *PEOPLE))
     with _uplink() as uplink:
         _publish(uplink)
         with serving(folder / "data", "--uplink", uplink.url, settings=settings) as server:
-            tokens = {user: _user(folder / "data", user) for user in PEOPLE}
             yield House(server.url, folder, uplink, tokens)
 
 
@@ -156,20 +179,14 @@ def _publish(uplink: FakeUplink) -> None:
     dist["signatures"] = [signing.sign(key, name, "1.0.0", dist["integrity"])]
 
 
-def _user(data: Path, name: str) -> str:
-    mail = f"{name}@registry.example"
-    adding = ("user", "add", name, "--email", mail, "--password-stdin")
-    _packhouse(data, adding, password(name) + "\n")
-    return _packhouse(data, ("token", "create", "--user", name, "--expires", "1d")).strip()
-
-
-def _packhouse(data: Path, words: Sequence[str], typed: str = "") -> str:
-    argv = [str(COMMAND), *words, "--data", str(data)]
-    ended = subprocess.run(
-        argv, input=typed, capture_output=True, text=True, timeout=60, check=False, cwd=data.parent
-    )
-    assert ended.returncode == 0, f"{argv}\n{ended.stdout}{ended.stderr}"
-    return ended.stdout
+async def _join(data: Path, *users: str) -> Mapping[str, str]:
+    """Make users of a data folder, served or not; their tokens."""
+    tokens = await add_users(data, *users)
+    async with open_database(data / "hosted.sqlite") as database:
+        people, deed = SqlitePeople(database), Deed("root", datetime.now(UTC))
+        for user in users:
+            await people.set_password(user, await Passwords().hash(password(user)), deed)
+    return tokens
 
 
 def _readable(body: bytes) -> str:

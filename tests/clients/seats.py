@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.clients import terminal
 from tests.clients.clients import NODE, Client, Npm, Outcome
+
+
+def each(*clients: Client) -> pytest.MarkDecorator:
+    """Run a test once with each of these, under its name."""
+    return pytest.mark.parametrize("client", clients, ids=[client.name for client in clients])
 
 
 @dataclass(frozen=True, slots=True)

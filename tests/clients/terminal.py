@@ -1,4 +1,9 @@
-"""A terminal for clients that ask questions: a pseudo-terminal, and somebody who answers."""
+"""A terminal for clients that ask questions: a pseudo-terminal, and somebody who answers.
+
+A client prints its question first, and then takes the terminal over to read keys, or to show none
+of them; what was typed in between is thrown away with that. So nothing is typed before: all our
+clients read so, and one that reads plain lines would wait here until it is killed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import pty
 import re
 import select
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,9 +64,19 @@ def _answer(terminal: int, answers: Answers, limit: float) -> str:
             question, answer = waiting.pop(0)
             looked_at = at + len(question)
             typed = answer if isinstance(answer, str) else answer(printed)
-            if typed is not None:
+            if typed is not None and _is_read(terminal, limit):
                 os.write(terminal, typed.encode() + b"\r")
     return _plain(raw)
+
+
+def _is_read(terminal: int, limit: float) -> bool:
+    """Wait until the program has taken the terminal over."""
+    plain = termios.ICANON | termios.ECHO
+    while time.monotonic() < limit:
+        if termios.tcgetattr(terminal)[3] & plain != plain:
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def _plain(raw: bytes) -> str:

@@ -16,20 +16,15 @@ import pytest
 
 from tests.clients.clients import TRUST, Client, Npm
 from tests.clients.house import House
-from tests.clients.seats import Seat
+from tests.clients.seats import Seat, each
 
 pytestmark = [pytest.mark.timeout(400)]
 
+ALL = each(Npm("10"), Npm("11"), Npm("12"))
 KIND = "https://slsa.dev/provenance/v1"
 
 
-@pytest.fixture(params=[Npm("10"), Npm("11"), Npm("12")], ids=lambda client: client.name)
-def client(request: pytest.FixtureRequest) -> Client:
-    """Each npm."""
-    found: Client = request.param
-    return found
-
-
+@ALL
 def test_a_bundle_goes_all_the_way_round(house: House, client: Client) -> None:
     """A bundle is uploaded with its tarball, named in the manifest, and served as it was."""
     name = f"@acme/proven-{client.name}"
@@ -43,6 +38,7 @@ def test_a_bundle_goes_all_the_way_round(house: House, client: Client) -> None:
     assert kept == {"attestations": [{"predicateType": KIND, "bundle": sent}]}
 
 
+@ALL
 def test_provenance_is_verified(house: House, client: Client) -> None:
     """Who installs sees that signature and provenance are of this tarball; npm 10 never does.
 

@@ -109,11 +109,3 @@ def test_private_names(house: House, ann: Seat, bob: Seat) -> None:
     for name in (secret, plain):
         assert "404" in nobody.refused("info", name)
         assert "404" in nobody.refused("install", at=nobody.app("app", **{name: "*"}))
-
-
-def test_the_uplink_heard_of_none(house: House) -> None:
-    """Nothing above has told the uplink a name that lives here."""
-    heard = house.heard()
-
-    assert any(UPSTREAM in line for line in heard)
-    assert [line for line in heard if "acme" in line] == []

@@ -282,14 +282,3 @@ def test_berry_private_names(house: House, eve: Seat, dan: Seat) -> None:
     for name in (secret, plain):
         assert "404" in nobody.refused("npm", "info", name)
         assert "404" in nobody.refused("install", at=nobody.app("app", **{name: "*"}))
-
-
-# --- after all of it ------------------------------------------------------------------------------
-
-
-def test_the_uplink_heard_of_none(house: House) -> None:
-    """Nothing above has told the uplink a name that lives here."""
-    heard = house.heard()
-
-    assert any(UPSTREAM in line for line in heard)
-    assert [line for line in heard if "acme" in line] == []
