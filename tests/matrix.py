@@ -200,6 +200,7 @@ NAMELESS: Mapping[str, str] = {
     "/-/ping": "says that somebody answers",
     "/-/health": "of the process",
     "/-/ready": "of the process",
+    "/-/packhouse/offline": "of uplinks",
     "/-/metrics": "numbers by route; a test of metrics sees that no name is in them",
     "/-/npm/v1/keys": "keys, which are the same for all packages",
     "/-/v1/login": "of a login",

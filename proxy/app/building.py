@@ -60,6 +60,7 @@ def build(
     app[keys.RELAY] = mirroring.relay
     app[keys.SIGNATURES] = hosting.signatures
     app[keys.SEARCHING] = hosting.searching
+    app[keys.SWITCHING] = hosting.switching
     app[keys.AUDITS] = mirroring.audits
     app[keys.ROUTING] = mirroring.rules
     app[keys.DRAIN] = drain

@@ -34,6 +34,7 @@ from proxy.registry.mirroring.packuments import Packuments
 from proxy.registry.mirroring.relay import Relay
 from proxy.registry.mirroring.switchboard import Switchboard
 from proxy.registry.mirroring.tarballs import Tarballs
+from proxy.registry.offline.switching import Switches, Switching
 from proxy.registry.people.access import PackageAccess
 from proxy.registry.people.accounts import Accounts
 from proxy.registry.people.callers import Callers
@@ -222,6 +223,7 @@ class Hosting:
     own_tokens: OwnTokens
     profiles: Profiles
     tidying: Tidying
+    switching: Switching
 
     @classmethod
     def of(
@@ -319,6 +321,17 @@ class Hosting:
                 passwords=passwords,
                 hashes=hashes,
                 second_factor=second_factor,
+                clock=clock,
+            ),
+            switching=Switching(
+                permissions=permissions,
+                switches=Switches(
+                    kept=storage.offline,
+                    people=storage.people,
+                    configured={
+                        each.name: uplinks.is_offline(config, each) for each in config.uplinks
+                    },
+                ),
                 clock=clock,
             ),
             tidying=Tidying(callers=callers, people=storage.people, clock=clock),

@@ -27,7 +27,7 @@ def uplink(
     monotonic: Callable[[], float],
 ) -> Uplink:
     """What stands for one uplink; nothing is opened yet."""
-    if config.server.offline or settings.offline:
+    if is_offline(config, settings):
         return OfflineUplink(settings.name)
     asked = _asked(settings, metrics, clock=clock, monotonic=monotonic)
     return SwitchedUplink(asked, is_offline=partial(switchboard.is_offline, settings.name))
@@ -66,6 +66,11 @@ def _asked(
             uplink, kind, outcome, seconds
         ),
     )
+
+
+def is_offline(config: Config, uplink: UplinkConfig) -> bool:
+    """Whether the configuration says that it is never asked."""
+    return config.server.offline or uplink.offline
 
 
 def ages(config: Config, uplink: UplinkConfig) -> Ages:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import click
 
-from proxy.cli import audit, bundle, cache, check, keys, prefetch, serve, setup, token, user
+from proxy.cli import (
+    audit,
+    bundle,
+    cache,
+    check,
+    keys,
+    offline,
+    prefetch,
+    serve,
+    setup,
+    token,
+    user,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +32,8 @@ main.add_command(user.user)
 main.add_command(token.token)
 main.add_command(audit.audit)
 main.add_command(cache.cache)
+main.add_command(offline.offline)
+main.add_command(offline.missing)
 main.add_command(bundle.bundle)
 main.add_command(prefetch.prefetch)
 main.add_command(keys.keys)

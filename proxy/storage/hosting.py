@@ -47,6 +47,7 @@ class Action(Enum):
     PERMISSION = "permission"
     TOKEN = "token"
     LOGIN = "login"
+    SWITCH = "switch"
 
 
 @dataclass(frozen=True, slots=True)

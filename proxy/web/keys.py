@@ -21,6 +21,7 @@ from proxy.npm.token_requests import TokenRequest
 from proxy.npm.updates import Update
 from proxy.registry.answers import Document, Freshness, Held, Tarball
 from proxy.registry.hosting.publishing import Written
+from proxy.registry.offline.switching import Asking
 from proxy.registry.people.callers import ANONYMOUS, Caller
 from proxy.registry.people.logins import Asker, Begun, Proof, Question
 from proxy.registry.people.own_tokens import Page
@@ -203,6 +204,18 @@ class Starring(Protocol):
         """Names of what a user (None: the caller) has starred and the caller may read."""
 
 
+class Switching(Protocol):
+    """Which uplinks are asked; for administrators."""
+
+    async def status(self, caller: Caller) -> Sequence[Asking]:
+        """Each uplink."""
+
+    async def switch(
+        self, caller: Caller, uplink: str | None, *, is_offline: bool
+    ) -> Sequence[Asking]:
+        """Take an uplink (None: all) offline or back."""
+
+
 class Audits(Protocol):
     """Security advisories. Bodies are JSON without content coding; answers are JSON."""
 
@@ -358,6 +371,7 @@ CHANGING: web.AppKey[Changing] = web.AppKey("changing", Changing)
 TAGS: web.AppKey[Tags] = web.AppKey("tags", Tags)
 OWNING: web.AppKey[Owning] = web.AppKey("owning", Owning)
 STARRING: web.AppKey[Starring] = web.AppKey("starring", Starring)
+SWITCHING: web.AppKey[Switching] = web.AppKey("switching", Switching)
 AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 SEARCHING: web.AppKey[Searching] = web.AppKey("searching", Searching)

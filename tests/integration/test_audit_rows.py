@@ -145,6 +145,7 @@ OF_PEOPLE: Sequence[tuple[str, str, Actions]] = (
     ("DELETE", "/-/team/{org}/{team}/user", [Action.TEAM]),
     ("DELETE", "/-/team/{org}/{team}", [Action.TEAM]),
     ("DELETE", "/-/org/{org}/user", [Action.TEAM]),
+    ("PUT", "/-/packhouse/offline", [Action.SWITCH]),
 )
 
 
@@ -229,6 +230,7 @@ async def _deeds(diary: Diary) -> AsyncIterator[None]:
         ("DELETE", "/-/team/acme/core/user", {"user": "new"}),
         ("DELETE", "/-/team/acme/core", None),
         ("DELETE", "/-/org/acme/user", {"user": "new"}),
+        ("PUT", "/-/packhouse/offline", {"offline": True}),
     ):
         await diary.ask(method, path, body)
         yield
