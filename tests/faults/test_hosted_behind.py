@@ -1,6 +1,7 @@
 """A database of published packages that is sound and lacks what was acknowledged: row 59.
 
-Its log was removed after a crash, or an older copy was put in its place.
+Its log was removed after a crash, or an older copy was put in its place. Also a log that grew very
+large, and the database that two servers share (row 62).
 """
 
 from __future__ import annotations
@@ -9,23 +10,26 @@ import asyncio
 import shutil
 import signal
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from proxy.errors import StorageCorrupt
+from proxy.storage.database import Connection, ask
 from proxy.storage.hosted import SqliteHosted, open_database
 from proxy.storage.watermark import Watermark
 from tests.fakes.uplink import FakeUplink
 from tests.hosting import ANN, a_version
 from tests.injection import injected
-from tests.process import command
-from tests.publishing import Publisher, a_publish, hosting
+from tests.process import Process, command
+from tests.publishing import HOSTED_RULES, Publisher, a_publish, hosting
 
 FILE = "hosted.sqlite"
 NEWEST = f"{FILE}.newest"
 WAL = f"{FILE}-wal"
+LARGEST_LOG = 16 * 1024 * 1024  # what database.py leaves of one
 
 
 async def publish(folder: Path, *versions: str) -> None:
@@ -128,6 +132,52 @@ async def test_row_59_an_older_copy_under_a_running_server(
 
     assert [(status, said["code"]) for status, said in refused] == [(500, "E_CORRUPT")] * 2
     assert (accepted, found) == (201, ["1.0.0", "4.0.0"])
+
+
+async def test_row_59_a_log_that_a_reader_keeps_long(tmp_path: Path) -> None:
+    """A log that grew because somebody read for long is cut once they have ended."""
+    manifest = b'{"x":"' + b"x" * 1024 * 1024 + b'"}'
+    async with open_database(tmp_path / FILE) as database:
+        hosted, has_begun, may_end = SqliteHosted(database), threading.Event(), threading.Event()
+
+        def read(db: Connection) -> bool:
+            ask(db, "SELECT count(*) FROM audit")
+            has_begun.set()
+            return may_end.wait(60)
+
+        reading = asyncio.create_task(database.look_aside(read))
+        await asyncio.to_thread(has_begun.wait)
+        for number in range(24):
+            await hosted.publish(a_version(f"1.{number}.0", manifest=manifest), ANN)
+        grown = (tmp_path / WAL).stat().st_size
+        may_end.set()
+        await reading
+        for number in range(3):
+            await hosted.publish(a_version(f"2.{number}.0"), ANN)
+        left = (tmp_path / WAL).stat().st_size
+
+    assert grown > LARGEST_LOG >= left
+    assert len(await versions(tmp_path)) == 27
+
+
+async def test_row_62_two_servers_on_one_data_folder(tmp_path: Path, uplink: FakeUplink) -> None:
+    """Two servers that share a data folder lose nothing, and each sees what the other takes."""
+    async with (
+        hosting(tmp_path, uplink.url, name="one") as (one, tokens),
+        Process(tmp_path, uplink.url, settings={"RULES": HOSTED_RULES}, name="two") as two,
+        Publisher(one, tokens["ann"]) as here,
+        Publisher(two, tokens["ann"]) as there,
+    ):
+        told = await asyncio.gather(
+            *(here.put(a_publish(f"1.{number}.0").body) for number in range(12)),
+            *(there.put(a_publish(f"2.{number}.0").body) for number in range(12)),
+            *(each.put(a_publish("3.0.0").body) for each in (here, there)),
+        )
+        seen = [set(await each.versions()) for each in (here, there)]
+
+    assert [status for status, _ in told[:24]] == [201] * 24
+    assert {status for status, _ in told[24:]} == {201}
+    assert seen == [{f"{major}.{n}.0" for major in (1, 2) for n in range(12)} | {"3.0.0"}] * 2
 
 
 async def test_the_mark_is_of_all_who_write(tmp_path: Path, uplink: FakeUplink) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -155,13 +156,16 @@ async def test_row_58_a_database_that_is_damaged_while_it_runs(
         overwrite(process.data / "hosted.sqlite")
         await uplink.stop()
 
-        private = [(await ann.get(path))[0] for path in ("/@acme%2fui", TARBALL)]
-        refused, _ = await ann.put(a_publish("2.0.0").body)
+        private = [await ann.get(path) for path in ("/@acme%2fui", TARBALL)]
+        refused, said = await ann.put(a_publish("2.0.0").body)
         public = await process.get("/plain", FULL)
         named = await process.get("/plain", FULL, f"Authorization: Bearer {tokens['ann']}")
         async with asyncio.timeout(20):
             while (await process.get("/-/ready")).status != 503:
                 await asyncio.sleep(0.1)
 
-    assert {*private, refused} <= {500, 503}
+    assert [(status, json.loads(body)["code"]) for status, body in private] == [
+        (500, "E_CORRUPT")
+    ] * 2
+    assert (refused, said["code"]) == (500, "E_CORRUPT")
     assert (public.status, named.status) == (200, 200)

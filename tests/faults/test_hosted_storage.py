@@ -326,9 +326,10 @@ async def test_a_password_changes_with_its_logins(tmp_path: Path) -> None:
         people = SqlitePeople(database)
         await people.add_user(UserRecord("ann", NOON, NOON, password_hash="old"), ANN)
         await people.add_token(token, ANN)
-        with sqlite3.connect(tmp_path / FILE) as db:
-            refuse = "SELECT RAISE(ABORT, 'not now')"
-            db.execute(f"CREATE TRIGGER t BEFORE DELETE ON tokens BEGIN {refuse}; END")
+        refuse = (
+            "CREATE TRIGGER t BEFORE DELETE ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        await database.write(lambda db: db.execute(refuse))
 
         with pytest.raises(RegistryError):
             await people.set_password("ann", "new", replace(ANN, token_key=None))
