@@ -23,7 +23,8 @@ from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar
 
 from proxy.errors import StorageAway, StorageCorrupt, StorageFull
-from proxy.npm import encoding, names, render
+from proxy.npm import encoding, names, render, wire
+from proxy.npm.choosing import Chosen
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Dist, Packument
@@ -229,6 +230,22 @@ class Press:
             return str(await self._ask("dist_tags", record)).encode()
 
         return await self._of(record, name, render.dist_tags, big)
+
+    async def choose(
+        self,
+        record: PackumentRecord,
+        name: PackageName,
+        *,
+        exact: Sequence[str] = (),
+        specs: Sequence[str] = (),
+    ) -> Chosen:
+        """The versions that are asked for (npm/choosing.py). Raises BodyLost."""
+
+        async def big() -> Chosen:
+            said = await self._ask("choose", record, exact=list(exact), specs=list(specs))
+            return wire.Reader(Chosen).read(str(said).encode())
+
+        return await self._of(record, name, lambda of: pressing.choose(of, exact, specs), big)
 
     async def narrowed(
         self, record: PackumentRecord, held: Collection[str], view: Mapping[str, str]

@@ -17,14 +17,15 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from proxy.npm import encoding, names, offline, packument, render, wire
+from proxy.npm import choosing, encoding, names, offline, packument, render, wire
+from proxy.npm.choosing import Chosen
 from proxy.npm.forms import Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Packument
@@ -109,6 +110,11 @@ def dist(of: Packument, name: PackageName, file: str) -> packument.Dist | None:
     return None if version is None else packument.dist(of, version)
 
 
+def choose(of: Packument, exact: Sequence[str], specs: Sequence[str]) -> Chosen:
+    """The versions that are asked for, by themselves and by ranges, and what those need."""
+    return choosing.choose(of.versions, of.dist_tags, exact=exact, specs=specs)
+
+
 def narrowed(of: Packument, held: Collection[str], view: Mapping[str, str]) -> Shown:
     """A view of the packument with the versions that are `held`.
 
@@ -169,6 +175,9 @@ class _Steps:
 
     def dist_tags(self, body: str, name: str, at: str) -> str:
         return render.dist_tags(self._packument(body, name, at)).decode()
+
+    def choose(self, body: str, name: str, at: str, exact: list[str], specs: list[str]) -> str:
+        return wire.dumps(choose(self._packument(body, name, at), exact, specs)).decode()
 
     def narrowed(
         self, body: str, out: str, name: str, at: str, held: list[str], view: dict[str, str]

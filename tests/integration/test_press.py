@@ -273,6 +273,18 @@ async def test_dist_tags(bench: Bench, size: str) -> None:
     assert tags == {"latest": f"1.0.{SIZES[size] - 1}"}
 
 
+async def test_versions_are_chosen(bench: Bench, size: str) -> None:
+    """Versions and ranges are looked up in a body of any size, with what is missing."""
+    record = await stored(bench, SIZES[size])
+
+    chosen = await bench.press.choose(record, NAME, exact=["1.0.0", "9.9.9"], specs=["^1", "^2"])
+
+    address = "http://registry.example/@acme/ui/-/ui-1.0.0.tgz"
+    assert [each.version for each in chosen.choices] == ["1.0.0", f"1.0.{SIZES[size] - 1}"]
+    assert chosen.choices[0].dist == packument.Dist("1.0.0", address, None, "0" * 40)
+    assert chosen.missing == ("9.9.9", "^2")
+
+
 async def test_lost_body_is_said_to_be_lost(bench: Bench, size: str) -> None:
     """A record whose body is gone is BodyLost, and `has` says so beforehand."""
     record = await stored(bench, SIZES[size])

@@ -21,9 +21,9 @@ from proxy.npm.lockfiles import (
     yarn_berry,
     yarn_classic,
 )
-from proxy.npm.lockfiles.model import Asked, Kind, LeftOut, Lockfile, Unfit, Wanted
+from proxy.npm.lockfiles.model import Asked, Kind, LeftOut, Lockfile, Unfit, Wanted, united
 
-__all__ = ["LARGEST_BYTES", "Asked", "Kind", "LeftOut", "Lockfile", "Wanted", "read"]
+__all__ = ["LARGEST_BYTES", "Asked", "Kind", "LeftOut", "Lockfile", "Wanted", "read", "united"]
 
 LARGEST_BYTES = 64 * 1024 * 1024
 """Ten times what the largest known workspaces have."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -117,6 +117,29 @@ class Gathering:
         """All of it."""
         found = tuple(self._wanted.values()), tuple(self._asked), tuple(self._left_out.values())
         return Lockfile(kind, *found)
+
+
+def united(files: Iterable[Lockfile]) -> Sequence[Wanted]:
+    """The versions of several files, each once for each integrity that any file has for it.
+
+    Optional is what is so in all of them, and of what they say of platforms the longest counts.
+    """
+    found: dict[tuple[str, str], dict[str | None, Wanted]] = {}
+    for wanted in (each for file in files for each in file.wanted):
+        alike = found.setdefault((wanted.name, wanted.version), {})
+        known = alike.get(wanted.integrity, wanted)
+        fuller = max(known, wanted, key=lambda each: len((*each.os, *each.cpu, *each.libc)))
+        is_optional = known.is_optional and wanted.is_optional
+        alike[wanted.integrity] = replace(fuller, is_optional=is_optional)
+    return [each for alike in found.values() for each in _informed(alike)]
+
+
+def _informed(alike: Mapping[str | None, Wanted]) -> Iterable[Wanted]:
+    """What one file says without an integrity is no other thing than what another says with one."""
+    is_optional = all(each.is_optional for each in alike.values())
+    for integrity, wanted in alike.items():
+        if integrity is not None or len(alike) == 1:
+            yield replace(wanted, is_optional=is_optional)
 
 
 def table(value: Any, where: str) -> Mapping[str, Any]:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Self
 
 from proxy import errors
+from proxy.npm import integrity, names
+from proxy.npm.dist import Dist
 from proxy.npm.integrity import Expected
 from proxy.storage.base import Blob, Blobs, TarballRecord
 from proxy.upstream import base as upstream
@@ -31,6 +34,18 @@ class Promise:
     version: str
     url: str
     expected: Expected | None
+
+    @classmethod
+    def of(cls, uplink: upstream.Uplink, name: names.PackageName, dist: Dist) -> Self:
+        """What this dist promises, under the file name that is ours for it."""
+        return cls(
+            uplink=uplink,
+            name=name.full,
+            file=names.tarball_file(name, dist.version),
+            version=dist.version,
+            url=uplink.tarball_url(dist.tarball, name, dist.version),
+            expected=integrity.parse(dist.integrity, dist.shasum),
+        )
 
     @property
     def key(self) -> str:
@@ -91,6 +106,17 @@ class Download:
             await self._progress.wait()
         return self.record.size_bytes
 
+    async def stored(self) -> TarballRecord:
+        """Wait until the whole is kept here; returns its record.
+
+        Raises what the download failed with.
+        """
+        while self.record is None:
+            if self._error is not None:
+                raise self._error
+            await self._progress.wait()
+        return self.record
+
     def begin(self, total_bytes: int | None) -> None:
         """A new attempt writes to a new file, of which nothing is safe yet."""
         self.attempt += 1
@@ -150,6 +176,10 @@ class Reader:
         """Wait until the reply can begin; returns the size of the whole."""
         self._size_bytes = await self._download.ready()
         return self._size_bytes
+
+    async def stored(self) -> TarballRecord:
+        """Wait until the whole is kept here, whatever has been read; returns its record."""
+        return await self._download.stored()
 
     async def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`, where the last read ended; b"" at the end."""

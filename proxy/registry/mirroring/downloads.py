@@ -87,7 +87,7 @@ class Downloads:
             while not await self._leases.try_acquire(promise.key):
                 await self._watch(download)
             try:
-                if (found := await self._here(promise)) is not None:
+                if (found := await self.held(promise)) is not None:
                     download.finish(found, is_ours=False)
                 else:
                     record = await self._lead(promise, download, request_id)
@@ -113,8 +113,11 @@ class Downloads:
                 await blob.close()
         await asyncio.sleep(WATCH_SECONDS)
 
-    async def _here(self, promise: Promise) -> TarballRecord | None:
-        """The record, if another process has finished the tarball while we waited for the lease."""
+    async def held(self, promise: Promise) -> TarballRecord | None:
+        """The record of what keeps `promise` already; None if it has to be fetched.
+
+        Another process may have finished the tarball while we waited for the lease.
+        """
         record = await self._index.tarball(promise.name, promise.file)
         if record is None or record.uplink != promise.uplink.name:
             return None

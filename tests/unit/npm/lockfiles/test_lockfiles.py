@@ -355,3 +355,27 @@ def test_packages_of_other_makers():
 def test_an_empty_yarn_lockfile():
     """A project without dependencies has a lockfile without entries."""
     assert not lockfiles.read("yarn.lock", b"# yarn lockfile v1\n\n").wanted
+
+
+def a_file(*wanted: Wanted) -> Lockfile:
+    return Lockfile(Kind.NPM, wanted, (), ())
+
+
+def test_several_files_are_united():
+    """A version counts once: needed if any file needs it, with what most is said of it."""
+    bare = Wanted("a", "1.0.0", is_optional=True)
+    told = Wanted("a", "1.0.0", SRI, is_optional=True, os=("linux",), cpu=("x64",))
+    needed = Wanted("a", "1.0.0", SRI)
+
+    assert lockfiles.united([a_file(bare), a_file(told)]) == [told]
+    assert lockfiles.united([a_file(told), a_file(needed)]) == [
+        Wanted("a", "1.0.0", SRI, os=("linux",), cpu=("x64",)),
+    ]
+    assert lockfiles.united([a_file(bare), a_file(bare)]) == [bare]
+
+
+def test_files_that_contradict_each_other_stay_two():
+    """Two integrities of one version are both compared with what arrives."""
+    one_, other = Wanted("a", "1.0.0", SRI), Wanted("a", "1.0.0", MS)
+
+    assert lockfiles.united([a_file(one_, other), a_file(one_)]) == [one_, other]
