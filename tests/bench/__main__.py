@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import inspect
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ def main() -> None:
     asked = arguments()
     console = Console()
     with _progress(console) as progress:
-        KEPT.mkdir(exist_ok=True)
+        alone(progress)
         found = tools.ready(KEPT, progress.say)
         corpus = Corpus(KEPT / "corpus")
         if asked.record or not (corpus.folder / TRACE).exists():
@@ -38,6 +40,17 @@ def main() -> None:
                     console.print(line(finding), markup=False, highlight=False, soft_wrap=True)
                     findings.append(finding)
                 results.save(KEPT / "results", name, findings, is_quick=asked.quick)
+
+
+def alone(progress: Progress) -> None:
+    """Wait until no other run is under way; ours is until this process ends."""
+    KEPT.mkdir(exist_ok=True)
+    lock = os.open(KEPT / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        progress.say("waiting for another scripts/bench to end")
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def arguments() -> argparse.Namespace:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from tests.bench.trace import Request
@@ -35,6 +37,10 @@ class Answer:
                 return zlib.decompress(self.body)
             case _:
                 return self.body
+
+    def json(self) -> Any:
+        """The body, read."""
+        return json.loads(self.text)
 
 
 class Asking:

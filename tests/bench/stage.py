@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,10 +42,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stage:
-    """What rows measure with. `folder` is on a RAM disk, if there is one, and is thrown away."""
+    """What rows measure with.
+
+    `folder` is on a RAM disk, if there is one, and is thrown away. `uplink` is the registry that
+    all peers mirror: what was recorded, without delay.
+    """
 
     corpus: Corpus
     tools: Tools
+    uplink: Peer
     folder: Path
     pace: Pace
     progress: Progress
@@ -55,12 +60,6 @@ class Stage:
     def wrk(self) -> Wrk:
         """The load generator."""
         return Wrk(self.tools.wrk, self.folder / "plans")
-
-    @cached_property
-    def uplink(self) -> Peer:
-        """The registry all peers mirror: what was recorded, without delay."""
-        log = self.folder / "uplink.log"
-        return self.held.enter_context(packhouse.replaying(self.corpus.folder, log=log))
 
     @cached_property
     def us(self) -> Peer:
@@ -85,19 +84,27 @@ class Stage:
     @cached_property
     def caching(self) -> Peer:
         """The hand-made cache, everything held."""
-        self.uplink  # noqa: B018  it has to run before anybody asks it
         peer = nginx.caching(self.tools.nginx, self.folder / "nginx-caching")
         return self._checked(self.held.enter_context(peer))
 
     @cached_property
     def verdaccio(self) -> Peer:
         """Verdaccio, everything held."""
-        self.uplink  # noqa: B018  it has to run before anybody asks it
         peer = verdaccio.serving(self.tools.verdaccio, self.folder / "verdaccio")
         return self._checked(self.held.enter_context(peer), is_loose=True)
 
+    @contextmanager
+    def fresh(
+        self, workers: int = 1, *, settings: Mapping[str, str] | None = None
+    ) -> Iterator[Peer]:
+        """Packhouse that holds nothing, for the time of the block."""
+        with (
+            tempfile.TemporaryDirectory(dir=self.folder, prefix="fresh-") as at,
+            packhouse.serving(Path(at) / "data", workers, settings=settings) as peer,
+        ):
+            yield peer
+
     def _packhouse(self, workers: int) -> Peer:
-        self.uplink  # noqa: B018  it has to run before anybody asks it
         peer = packhouse.serving(self.folder / f"packhouse-{workers}", workers)
         return self._checked(self.held.enter_context(peer))
 
@@ -115,7 +122,10 @@ def staged(corpus: Corpus, tools: Tools, pace: Pace, progress: Progress) -> Iter
     place = RAM if RAM.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="packhouse-bench-", dir=place))
     try:
-        with ExitStack() as held:
-            yield Stage(corpus, tools, folder, pace, progress, held)
+        with (
+            packhouse.replaying(corpus.folder, log=folder / "uplink.log") as uplink,
+            ExitStack() as held,
+        ):
+            yield Stage(corpus, tools, uplink, folder, pace, progress, held)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

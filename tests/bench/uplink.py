@@ -1,11 +1,11 @@
 """A registry that answers from memory what was recorded: a process of its own, which may wait.
 
-    python -m tests.bench.uplink FOLDER... --port 48731 --delay 0.05
+    python -m tests.bench.uplink FOLDER... --port 48731
 
 Each FOLDER is laid out as `corpus.py` says. Where it holds `NAME.json.gz.1` beside `NAME.json.gz`,
-the answers alternate: that packument is a new one each time it is asked for. Every answer waits for
-`--delay` seconds, all at the same time, as over a long line. GET /-/counts says how often it was
-asked.
+the answers alternate: that packument is a new one each time it is asked for. GET /-/counts says
+how often it was asked, and starts to count anew; after GET /-/delay/0.05 every answer waits for
+0.05 seconds, all at the same time, as over a long line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -32,7 +33,8 @@ class Store:
     """What it answers with, by what is asked; tarballs are read at the start, too."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self.asked = {"packuments": 0, "tarballs": 0, "others": 0}
+        self.delay = 0.0
+        self._asked = Counter[str]()
         self._tarballs = {
             "/" + path.relative_to(folder / TARBALLS).as_posix(): path.read_bytes()
             for folder in folders
@@ -49,18 +51,25 @@ class Store:
 
     def answer(self, path: str, headers: dict[str, str]) -> bytes:
         """Return the whole answer to a GET."""
-        if path == "/-/counts":
-            return _reply(json.dumps(self.asked).encode())
+        if path.startswith("/-/"):
+            return _reply(json.dumps(self._control(path)).encode())
         if path in self._tarballs:
-            self.asked["tarballs"] += 1
+            self._asked["tarballs"] += 1
             return _reply(self._tarballs[path], ("Content-Type: application/octet-stream",))
         is_short = "vnd.npm.install-v1" in headers.get("accept", "")
         found = self._packuments.get((Form.ABBREVIATED if is_short else Form.FULL, path[1:]))
-        self.asked["others" if found is None else "packuments"] += 1
+        self._asked["others" if found is None else "packuments"] += 1
         if found is None:
             return _reply(b'{"error":"Not found"}', status="404 Not Found")
         form = Form.ABBREVIATED if is_short else Form.FULL
         return _packument(form, *next(found), headers)
+
+    def _control(self, path: str) -> dict[str, int]:
+        """Do what whoever measures says; returns what was asked since the last time."""
+        asked, self._asked = self._asked, Counter()
+        if path.startswith("/-/delay/"):
+            self.delay = float(path.rpartition("/")[2])
+        return asked
 
 
 def _versions(path: Path) -> list[Path]:
@@ -95,9 +104,8 @@ def _reply(body: bytes, headers: Sequence[str] = (), status: str = "200 OK") -> 
 class Exchange(asyncio.Protocol):
     """One connection: requests without a body, or with one that is thrown away."""
 
-    def __init__(self, store: Store, delay: float) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._delay = delay
         self._seen = b""
         self._transport: asyncio.Transport | None = None
 
@@ -115,20 +123,24 @@ class Exchange(asyncio.Protocol):
             if len(self._seen) < length:
                 return
             self._seen = self._seen[length:]
-            self._send(self._store.answer(unquote(first.split(" ")[1]), headers))
+            answer = self._store.answer(unquote(first.split(" ")[1]), headers)
+            is_last = headers.get("connection") == "close"
+            if delay := self._store.delay:
+                asyncio.get_running_loop().call_later(delay, self._send, answer, is_last)
+            else:
+                self._send(answer, is_last)
 
-    def _send(self, answer: bytes) -> None:
-        if self._delay:
-            asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
-        else:
-            self._transport.write(answer)
+    def _send(self, answer: bytes, is_last: bool) -> None:
+        self._transport.write(answer)
+        if is_last:
+            self._transport.close()
 
 
-async def serve(folders: Sequence[Path], host: str, port: int, delay: float) -> None:
+async def serve(folders: Sequence[Path], host: str, port: int) -> None:
     """Answer until the process is told to end; says so on standard output once it can."""
     store = Store(folders)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Exchange(store, delay), host, port, backlog=512)
+    server = await loop.create_server(lambda: Exchange(store), host, port, backlog=512)
     print("ready", flush=True)
     await server.serve_forever()
 
@@ -139,9 +151,8 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--delay", type=float, default=0, help="seconds each answer waits (0)")
     asked = parser.parse_args()
-    uvloop.run(serve(asked.folders, asked.host, asked.port, asked.delay))
+    uvloop.run(serve(asked.folders, asked.host, asked.port))
 
 
 if __name__ == "__main__":

@@ -23,26 +23,22 @@ def serving(
     folder: Path,
     workers: int = 1,
     *,
-    uplink: str = UPLINK,
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> Iterator[Peer]:
     """Serve what is in `folder`; `settings` are PACKHOUSE_... variables without that prefix."""
     given = SETTINGS | {"SERVER_WORKERS": str(workers)} | dict(settings or {})
-    with server.serving(folder, "--uplink", uplink, *options, settings=given) as running:
+    with server.serving(folder, "--uplink", UPLINK, *options, settings=given) as running:
         name = f"Packhouse, {workers} worker{'s' if workers > 1 else ''}"
         yield Peer(name, running.url, running.pid)
 
 
 @contextmanager
-def replaying(
-    *folders: Path, log: Path, delay: float = 0, port: int = UPLINK_PORT
-) -> Iterator[Peer]:
-    """Run the uplink that answers what was recorded, each answer after `delay` seconds."""
+def replaying(*folders: Path, log: Path) -> Iterator[Peer]:
+    """Run the uplink that answers what was recorded."""
     argv = processes.python("tests.bench.uplink", *map(str, folders), "--host", UPLINK_HOST)
-    argv += ["--port", str(port), "--delay", str(delay)]
+    argv += ["--port", str(UPLINK_PORT)]
     paths = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     with processes.running(argv, log, os.environ | {"PYTHONPATH": paths}) as process:
-        url = f"http://{UPLINK_HOST}:{port}"
-        wait(process, url, log, "/-/counts")
-        yield Peer("uplink", url, process.pid)
+        wait(process, UPLINK, log, "/-/counts")
+        yield Peer("uplink", UPLINK, process.pid)

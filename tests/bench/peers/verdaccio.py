@@ -33,11 +33,11 @@ log: {{ type: stdout, format: json, level: fatal }}
 
 
 @contextmanager
-def serving(entry: Path, folder: Path, uplink: str = UPLINK) -> Iterator[Peer]:
+def serving(entry: Path, folder: Path) -> Iterator[Peer]:
     """Run one; it knows no other way than one process."""
     folder.mkdir(parents=True)
     file = folder / "config.yaml"
-    file.write_text(SETTINGS.format(folder=folder, uplink=uplink))
+    file.write_text(SETTINGS.format(folder=folder, uplink=UPLINK))
     listen = f"127.0.0.1:{free_port()}"
     log = folder / "verdaccio.log"
     argv = [str(NODE), str(entry), "--config", str(file), "--listen", listen]

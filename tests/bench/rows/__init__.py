@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from tests.bench.figures import Finding
-from tests.bench.rows import load
+from tests.bench.rows import cold, judged, load
 from tests.bench.stage import Stage
 
 Row = Callable[[Stage], Iterator[Finding]]
@@ -17,5 +17,9 @@ ROWS: Mapping[str, Row] = {
     "packuments": load.packuments,
     "tarballs": load.tarballs,
     "unchanged": load.unchanged,
+    "judged": judged.judged,
+    "first-byte": cold.first_byte,
+    "cold": cold.cold,
+    "warm": cold.warm,
 }
 """In the order in which they are measured and reported."""

@@ -1,0 +1,63 @@
+"""The row about people: what it costs that a caller is known and rules are in force."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tests.bench import checks, rounds, trace
+from tests.bench.corpus import SMALL
+from tests.bench.figures import Finding, at_least
+from tests.bench.peers import packhouse
+from tests.bench.rows.load import rate, shuffled
+from tests.bench.stage import CORES, Stage
+from tests.bench.trace import Request
+from tests.bench.wording import RATE
+from tests.clients.server import COMMAND
+
+RULES = [
+    {"match": ["@acme/*", "acme-*"], "from": "hosted", "read": "$authenticated"},
+    {"match": "*", "from": "npm", "read": "$authenticated"},
+]
+OPEN, KNOWN = "anonymous, no rules", "bearer token, rules"
+
+
+def judged(stage: Stage) -> Iterator[Finding]:
+    """The same answers with a bearer token and rules in force, beside anonymous ones."""
+    with tempfile.TemporaryDirectory(dir=stage.folder) as at:
+        folder = Path(at) / "data"
+        with packhouse.serving(folder, 1):
+            pass
+        bearer = _token(folder)
+        settings = {"RULES": json.dumps(RULES)}
+        with packhouse.serving(folder, CORES, settings=settings) as guarded:
+            checks.compare(guarded, stage.corpus, _with(bearer, stage.corpus.everything))
+            small = [trace.packument(SMALL)]
+            for what, requests in ("mixed", shuffled(stage)), (SMALL, small):
+                trials = {
+                    OPEN: partial(rate, stage, stage.us, requests),
+                    KNOWN: partial(rate, stage, guarded, _with(bearer, requests)),
+                }
+                found = rounds.series(trials, stage.pace.rounds, stage.progress.tick)
+                us, peer, goal = found[KNOWN], found[OPEN], at_least(0.9)
+                yield Finding("judged", f"{what}, {KNOWN}", RATE, us, peer, goal=goal)
+
+
+def _token(folder: Path) -> str:
+    """Make a user, and return a token of theirs."""
+    data = ["--data", str(folder)]
+    add = [str(COMMAND), "user", "add", "bench", "--password-stdin", *data]
+    subprocess.run(add, check=True, input="a password of nobody\n", text=True, capture_output=True)
+    create = [str(COMMAND), "token", "create", "--user", "bench", "--read-only", *data]
+    said = subprocess.run(create, check=True, capture_output=True, text=True).stdout
+    return said.split()[-1]
+
+
+def _with(bearer: str, requests: Sequence[Request]) -> list[Request]:
+    others = (("Authorization", f"Bearer {bearer}"),)
+    return [replace(request, others=others) for request in requests]
