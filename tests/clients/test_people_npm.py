@@ -48,7 +48,8 @@ def test_login(house: House, client: Client) -> None:
     assert "E404" in again.refused("view", name)
 
 
-@ALL
+# test_web_login.py has the others, with a real browser.
+@each(Npm("11"))
 def test_web_login(house: House, client: Client) -> None:
     """Without being told how, npm logs in on the page whose address it prints."""
     seat = house.stranger(client)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.clients.clients import Bun
-from tests.clients.house import NOT_HOSTED, TAKEN, UPSTREAM, House
+from tests.clients.house import NOT_HOSTED, TAKEN, UPSTREAM, House, password
 from tests.clients.seats import Seat
 
 pytestmark = [pytest.mark.timeout(400)]
@@ -45,15 +45,14 @@ def published(seat: Seat, name: str, *versions: str, **fields: Any) -> str:
 
 def test_whoami(house: House, ann: Seat) -> None:
     """A token says who somebody is; without one nobody is anybody, and once revoked neither."""
-    text = house.packhouse("token", "create", "--user", "ann", "--name", "bun", "--expires", "1d")
+    tokens = "/-/npm/v1/tokens"
+    made = house.ask("POST", tokens, {"password": password("ann"), "name": "bun"})[1]
     seat = house.stranger(BUN)
     seat.refused("pm", "whoami")
-    BUN.settle(seat.home, house.url, text.strip())
+    BUN.settle(seat.home, house.url, made["token"])
 
     assert seat.done("pm", "whoami").split()[-1] == "ann"
-    listed = house.packhouse("token", "list", "--user", "ann").splitlines()
-    (key,) = [line.split()[0] for line in listed if line.endswith(" bun")]
-    house.packhouse("token", "revoke", key)
+    house.ask("DELETE", f"{tokens}/token/{made['key']}")
     seat.refused("pm", "whoami")
 
 

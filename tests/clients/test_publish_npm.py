@@ -152,7 +152,7 @@ def test_search(house: House, client: Client, ann: Seat, bob: Seat) -> None:
 # --- who may read ---------------------------------------------------------------------------------
 
 
-@ALL
+@each(Npm("12"))
 def test_private_names(house: House, client: Client, ann: Seat, bob: Seat) -> None:
     """Who may not read a package is told that there is none, on view and install alike."""
     secret = house.publish(f"@acme/secret-{client.name}")

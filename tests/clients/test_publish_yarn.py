@@ -80,7 +80,8 @@ def installed(seat: Seat, package: Path) -> Path:
 def test_classic_login(house: House) -> None:
     """Yarn 1 asks for the password when it publishes, and ends that login afterwards."""
     seat, name = house.stranger(CLASSIC), "@acme/login-yarn1"
-    before = house.packhouse("token", "list", "--user", "ann")
+    tokens = "/-/npm/v1/tokens"
+    before = house.ask("GET", tokens)[1]["total"]
     mail = [("npm username", "ann"), ("npm email", "ann@registry.example")]
     seat.done("login", answers=mail)
 
@@ -91,7 +92,7 @@ def test_classic_login(house: House) -> None:
     seat.done("logout")
 
     assert "Revoked login token" in said
-    assert house.packhouse("token", "list", "--user", "ann").count("\n") == before.count("\n")
+    assert house.ask("GET", tokens)[1]["total"] == before
     assert "1.0.0" in house.seat(CLASSIC, "bob").done("info", name, "version")
 
 
