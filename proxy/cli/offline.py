@@ -16,7 +16,7 @@ from proxy import app
 from proxy.app import uplinks
 from proxy.cli import options
 from proxy.cli.people import login_name, shown, told
-from proxy.config.settings import Config
+from proxy.config.settings import DEFAULT_UPLINK, Config
 from proxy.npm import wire
 from proxy.registry.offline import wanting
 from proxy.registry.offline.switching import Asking, Switches, Why
@@ -99,6 +99,8 @@ def _throw(config: Path | None, data: str | None, uplink: str | None, *, is_offl
 
 def _switches(settings: Config, storage: app.Storage) -> Switches:
     configured = {each.name: uplinks.is_offline(settings, each) for each in settings.uplinks}
+    # Without any here, the server was told of one on its command line, which has this name.
+    configured = configured or {DEFAULT_UPLINK: settings.server.offline}
     return Switches(kept=storage.offline, people=storage.people, configured=configured)
 
 

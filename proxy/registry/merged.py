@@ -2,8 +2,9 @@
 
 Whatever is asked, one answer decides who owns a version: ours, if it is published here, else the
 uplink's. So a packument, a manifest and a tarball of one version always come from the same place.
-Without the uplink (away, or it has no such package) our part stands alone; it says that it is stale
-if the uplink is away. Without anything published here the uplink's part is the whole.
+Without the uplink (it has no such package, or is away and nothing of it is held) our part stands
+alone; it says that it is stale if the uplink is away. Without anything published here the uplink's
+part is the whole.
 
 A merged document is keyed by what both parts are now: the ETag of the mirrored document and the
 revision of ours. It is worked out in a thread, once for all who wait, and kept in memory and in the
@@ -119,7 +120,12 @@ class Merged:
         body = wire.dumps(merge.tags_of(_loaded(theirs), _loaded(ours)))
         tag = render.etag(theirs.etag or "", revision, str(render.RENDERER))
         return replace(
-            ours, body=body, identity_bytes=len(body), etag=tag, freshness=theirs.freshness
+            ours,
+            body=body,
+            identity_bytes=len(body),
+            etag=tag,
+            freshness=theirs.freshness,
+            withheld=theirs.withheld,
         )
 
     async def tarball(self, name: PackageName, file: str, request_id: str = "") -> Tarball:
@@ -197,6 +203,8 @@ def _tag(theirs: Document, revision: str, form: Form, base_url: str) -> str:
 
 
 def _merge(gzipped: bytes, theirs: Document, ours: Packument, form: Form, base_url: str) -> bytes:
+    if theirs.withheld is not None and not theirs.withheld.shown:
+        return encoding.gzip(render.render(ours, form, base_url))  # nothing of theirs is held
     try:
         # It is of our own making: no bomb, whatever its ratio.
         body = encoding.gunzip(gzipped, limit_bytes=theirs.identity_bytes, max_ratio=_ANY_RATIO)

@@ -205,6 +205,8 @@ async def test_the_uplink_goes_away_later(fork: Owned) -> None:
     """What was mirrored before the uplink went away goes on being merged, as stale."""
     await fork.publish(NAME, "2.0.1")
     before = await fork.get(f"/{NAME}", accept=FULL)
+    for version in ("1.0.0", "2.0.0"):
+        await fork.get(f"/{NAME}/-/{NAME}-{version}.tgz")
     await fork.uplink.stop()
     fork.registry.clock.advance(hours=5)
 
