@@ -11,6 +11,7 @@ from proxy.cli import (
     check,
     keys,
     offline,
+    org,
     prefetch,
     serve,
     setup,
@@ -30,6 +31,7 @@ main.add_command(check.check_config)
 main.add_command(setup.setup)
 main.add_command(user.user)
 main.add_command(token.token)
+main.add_command(org.org)
 main.add_command(audit.audit)
 main.add_command(cache.cache)
 main.add_command(offline.offline)

@@ -165,6 +165,12 @@ class Rules:
         lists = (each for rule in self.rules for each in (rule.read, rule.publish, rule.unpublish))
         return any(user in listed for listed in lists if listed)
 
+    def groups_of(self, org: str) -> tuple[str, ...]:
+        """The words of any list that mean an organisation or a team of it, as they are written."""
+        lists = (each for rule in self.rules for each in (rule.read, rule.publish, rule.unpublish))
+        words = dict.fromkeys(word for listed in lists for word in listed or ())
+        return tuple(word for word in words if word.partition(":")[0] == f"@{org}")
+
     def completed(self, uplinks: Sequence[str]) -> Rules:
         """These rules, ending with `*` if just one uplink can be meant by it."""
         if self.has_catch_all or len(uplinks) != 1:

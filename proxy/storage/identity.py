@@ -204,6 +204,12 @@ class People(Protocol):
     async def drop_member(self, org: str, user: str, deed: Deed) -> None:
         """Also takes them out of the organisation's teams. Raises as `set_member`."""
 
+    async def drop_org(self, org: str, deed: Deed) -> None:
+        """Remove an organisation with its members, teams and grants. Raises NotFound."""
+
+    async def orgs(self) -> Mapping[str, Mapping[str, Role]]:
+        """The members of every organisation that has some, by its name."""
+
     async def members(self, org: str) -> Mapping[str, Role]: ...
 
     async def orgs_of(self, user: str) -> Mapping[str, Role]: ...

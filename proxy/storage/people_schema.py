@@ -115,6 +115,9 @@ DROP_FROM_TEAMS = "DELETE FROM team_members WHERE org = ? AND user = ?"
 MEMBERS = "SELECT user, role FROM members WHERE org = ? ORDER BY user"
 ORGS_OF = "SELECT org, role FROM members WHERE user = ? ORDER BY org"
 TEAMS_OF = "SELECT org, team FROM team_members WHERE user = ? ORDER BY org, team"
+ORGS = "SELECT org, user, role FROM members ORDER BY org, user"
+DROP_MEMBERS = "DELETE FROM members WHERE org = ? RETURNING user"
+DROP_TEAMS = "DELETE FROM teams WHERE org = ? RETURNING team"
 SET_TEAM = """
 INSERT INTO teams (org, team, description) VALUES (?, ?, ?)
 ON CONFLICT (org, team) DO UPDATE SET description = excluded.description

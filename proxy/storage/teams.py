@@ -43,6 +43,25 @@ class SqliteTeams:
 
         await self._database.write(work)
 
+    async def drop_org(self, org: str, deed: Deed) -> None:
+        """Remove an organisation: its members, its teams and what they were granted."""
+
+        def work(db: Connection) -> None:
+            teams = [row[0] for row in ask(db, schema.DROP_TEAMS, (org,))]
+            members = [row[0] for row in ask(db, schema.DROP_MEMBERS, (org,))]
+            if not (members or teams):
+                raise NotFound(reason=f"there is no organisation {org}")
+            facts = {"is_removed": True, "members": sorted(members), "teams": sorted(teams)}
+            audit.append(db, Action.TEAM, org, deed, facts)
+
+        await self._database.write(work)
+
+    async def orgs(self) -> Mapping[str, Mapping[str, Role]]:
+        found: dict[str, dict[str, Role]] = {}
+        for org, user, role in await self._database.scan(schema.ORGS, ()):
+            found.setdefault(org, {})[user] = Role(role)
+        return found
+
     async def members(self, org: str) -> Mapping[str, Role]:
         return {user: Role(role) for user, role in self._database.read(schema.MEMBERS, (org,))}
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from proxy.errors import Forbidden, NotFound
-from proxy.storage.identity import People, Permission, Role, TeamRecord
+from proxy.storage.hosting import Action
+from proxy.storage.identity import AuditQuery, People, Permission, Role, TeamRecord
 from tests.hosting import ANN
 
 READ, WRITE = Permission.READ, Permission.WRITE
@@ -119,6 +122,45 @@ async def test_an_organisation_keeps_an_owner(people: People) -> None:
     await people.drop_member("acme", "ann", ANN)
 
     assert await people.members("acme") == {"bob": Role.OWNER}
+
+
+async def test_a_removed_organisation_leaves_nothing(people: People) -> None:
+    """With an organisation go members, teams and grants, also when it is made anew."""
+    for org in ("acme", "other"):
+        await people.set_member(org, "ann", Role.OWNER, ANN)
+        await people.set_team(TeamRecord(org, "devs", ""), ANN)
+        await people.set_team_member(org, "devs", "ann", ANN)
+        await people.set_grant(org, "devs", f"@{org}/ui", WRITE, ANN)
+
+    await people.drop_org("acme", ANN)
+
+    assert await people.orgs() == {"other": {"ann": Role.OWNER}}
+    assert await people.teams("acme") == []
+    assert await people.packages_of("ann") == {"@other/ui": WRITE}
+    await people.set_member("acme", "ann", Role.OWNER, ANN)
+    await people.set_team(TeamRecord("acme", "devs", ""), ANN)
+    assert await people.team_members("acme", "devs") == []
+    assert await people.grants("acme", "devs") == {}
+
+
+async def test_what_a_removed_organisation_was_is_told(people: People) -> None:
+    """The audit log says who was in an organisation that was removed, and which teams it had."""
+    await people.set_member("acme", "ann", Role.OWNER, ANN)
+    await people.set_team(TeamRecord("acme", "devs", ""), ANN)
+
+    await people.drop_org("acme", ANN)
+
+    (row,) = await people.audit(AuditQuery(subject="acme"), limit=1)
+    told = {"is_removed": True, "members": ["ann"], "teams": ["devs"]}
+    assert (row.action, json.loads(row.facts)) == (Action.TEAM, told)
+
+
+async def test_no_organisation_is_removed_twice(people: People) -> None:
+    """One that is not there cannot be removed, and nothing is written down."""
+    with pytest.raises(NotFound, match="there is no organisation acme"):
+        await people.drop_org("acme", ANN)
+
+    assert await people.audit(AuditQuery()) == []
 
 
 async def test_removed_team_grants_nothing(people: People) -> None:

@@ -139,6 +139,20 @@ class MemoryPeople:
         self._members.pop((org, user), None)
         self._team_members = {m for m in self._team_members if (m[0], m[2]) != (org, user)}
 
+    async def drop_org(self, org: str, deed: Deed) -> None:
+        members, teams = list(await self.members(org)), [t for of, t in self._teams if of == org]
+        if not (members or teams):
+            raise NotFound(reason=f"there is no organisation {org}")
+        facts = {"is_removed": True, "members": sorted(members), "teams": sorted(teams)}
+        self._told(Action.TEAM, org, deed, **facts)
+        self._members = {key: role for key, role in self._members.items() if key[0] != org}
+        self._teams = {key: team for key, team in self._teams.items() if key[0] != org}
+        self._team_members = {m for m in self._team_members if m[0] != org}
+        self._grants = {key: p for key, p in self._grants.items() if key[0] != org}
+
+    async def orgs(self) -> Mapping[str, Mapping[str, Role]]:
+        return {org: await self.members(org) for org in sorted({of for of, _ in self._members})}
+
     async def members(self, org: str) -> Mapping[str, Role]:
         return {
             user: role for (of, user), role in sorted(self._members.items(), key=_key) if of == org
