@@ -20,7 +20,6 @@ from proxy.registry.offline.importing import Importing
 from proxy.storage import bundle_key
 from proxy.web.metrics import Metrics
 
-
 _KEYS = "keys"
 
 

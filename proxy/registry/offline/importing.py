@@ -73,7 +73,8 @@ class Importing:
         async with self._leases.hold(LEASE):
             if findings.changed:
                 await self._take_packages(reader, findings, on_bytes)
-        await self._index.note_import(findings.head.identity, self._clock())
+        if not findings.is_known:
+            await self._index.note_import(findings.head.identity, self._clock())
         _log.info("bundle imported", extra={"bundle": findings.head.identity})
 
     async def receipt(self) -> Receipt:

@@ -100,6 +100,8 @@ class _Verification:
                     pass
             unpacking.finish()
         except (encoding.BadEncoding, encoding.TooBig) as error:
+            for _ in pieces:  # bytes that are not those that were signed are the better reason
+                pass
             raise BadBundle(reason=f"the tarball of {entry} is refused: {error}") from error
         hashes = {"sha1": sha1.digest(), "sha512": bytes.fromhex(entry.sha512)}
         self._hashes[entry.sha512] = hashes

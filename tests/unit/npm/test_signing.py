@@ -162,3 +162,30 @@ def test_only_a_key_of_p256_verifies(key):
     """A key document without a sound P-256 key is refused, not taken for a wrong signature."""
     with pytest.raises(BadKey):
         signing.verify(DOCUMENT | {"key": key}, {"keyid": DOCUMENT["keyid"], "sig": SIG}, *OF)
+
+
+def test_a_bundle_is_signed_by_one_key() -> None:
+    """A signature of a manifest is the same each time, and good for that key and those bytes."""
+    pem, other = signing.new_bundle_key(), signing.new_bundle_key()
+    key = signing.bundle_key(pem)
+
+    signature = signing.sign_bundle(pem, b"{}")
+
+    assert signature == signing.sign_bundle(pem, b"{}")
+    assert signing.has_signed_bundle(key, b"{}", signature)
+    assert not signing.has_signed_bundle(key, b"{ }", signature)
+    assert not signing.has_signed_bundle(signing.bundle_key(other), b"{}", signature)
+    assert not signing.has_signed_bundle(key, b"{}", "no base64!")
+
+
+def test_keys_of_bundles_are_told_from_others() -> None:
+    """Only `ed25519:` and 32 bytes in base64 is a public key, only such a PEM a private one."""
+    key = signing.bundle_key(signing.new_bundle_key())
+
+    assert signing.is_bundle_key(key)
+    for text in ("", "ed25519:", key[:-4], key.upper(), key.removeprefix("ed25519:"), f"{key} "):
+        assert not signing.is_bundle_key(text)
+    with pytest.raises(signing.BadKey, match="not one of Ed25519"):
+        signing.bundle_key(signing.new_key())
+    with pytest.raises(signing.BadKey, match="cannot be read"):
+        signing.sign_bundle(b"no pem", b"{}")
