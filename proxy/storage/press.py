@@ -263,7 +263,7 @@ class Press:
                 )
                 size_bytes = said["size_bytes"]
                 body = None if size_bytes is None else await out.read(0, size_bytes)
-                return Shown(body, said["hidden"], said["shown"])
+                return Shown(body, said["hidden"], said["shown"], said["is_whole"])
             finally:
                 await out.discard()
 

@@ -58,12 +58,14 @@ class Checked:
 class Shown:
     """What is left of a packument when versions are hidden, and how many were, and were not.
 
-    `body` is None if what was asked for is hidden, or is not there.
+    `body` is None if what was asked for is hidden, or is not there. It `is_whole` if the packument
+    is what it was: nothing was hidden, and no dist-tag had to be repaired.
     """
 
     body: bytes | None
     hidden: int
     shown: int
+    is_whole: bool
 
 
 def check(
@@ -130,7 +132,7 @@ def narrowed(of: Packument, held: Collection[str], view: Mapping[str, str]) -> S
             body = manifest(left.packument, spec, base_url)
         case _:
             body = render.dist_tags(left.packument)
-    return Shown(body, len(left.hidden), len(left.packument.versions))
+    return Shown(body, len(left.hidden), len(left.packument.versions), left.packument is of)
 
 
 # --- the process's side ---
@@ -186,7 +188,8 @@ class _Steps:
         if found.body is not None:
             _fill(out, found.body)
         size_bytes = None if found.body is None else len(found.body)
-        return {"size_bytes": size_bytes, "hidden": found.hidden, "shown": found.shown}
+        counts = {"hidden": found.hidden, "shown": found.shown, "is_whole": found.is_whole}
+        return {"size_bytes": size_bytes, **counts}
 
     def _packument(self, body: str, name: str, at: str) -> Packument:
         if self._last is None or self._last[0] != body:

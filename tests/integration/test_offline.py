@@ -159,6 +159,8 @@ async def test_nothing_is_hidden_where_all_is_held(warm: Registry, uplink: FakeU
     answer = await warm.packument("n")
 
     assert (answer.body, withheld(answer)) == (whole.body, None)
+    assert answer.headers["ETag"] == whole.headers["ETag"]
+    assert (await warm.packument("n", if_none_match=whole.headers["ETag"])).status == 304
 
 
 async def test_a_full_packument_from_an_abbreviated_one(

@@ -5,13 +5,13 @@
     offline    the operator says so                     narrowed, and nobody is asked
 
 Which it is stands in a copy's `absence` (mirror.py, upstream/presence.py). A narrowed document is
-made of the copy's revision and of which versions are held; its ETag names both, so that a client's
-copy of the whole one is none of it, and it has no Last-Modified, which would be the whole one's.
+made of the whole one and of which versions are held; its ETag names both, so that a client's copy
+of the whole one is none of it, and it has no Last-Modified, which would be the whole one's. Where
+all versions are held it is the whole one, with that one's ETag and date.
 
 What is held is read from the Index each time: one look-up. So a tarball that is stored, evicted or
 carried here shows at the next request, and nothing has to be thrown away. In memory a narrowed
-document lies under a key of its own, where no fresh hit looks, and counts only with its ETag; on
-disk it is not kept.
+document lies under a key that names what is held, where no fresh hit looks; on disk it is not kept.
 """
 
 from __future__ import annotations
@@ -61,17 +61,21 @@ class Narrowing:
         """End what is being made."""
         await self._making.close()
 
-    async def document(self, copy: Copy, name: PackageName, form: Form, base_url: str) -> Document:
-        """The packument with the versions that are held, gzip; maybe without any."""
+    async def document(
+        self, copy: Copy, name: PackageName, form: Form, base_url: str, whole_tag: str
+    ) -> Document:
+        """The packument with the versions that are held, gzip; maybe without any.
+
+        `whole_tag` is the ETag of the whole one, here as below.
+        """
         held = await self._held(copy)
-        tag = _tag(copy, held, form.value, base_url)
-        key, as_of = (_NARROWED, form, base_url), self._hot.sequence
+        key, as_of = _tag(whole_tag, held), self._hot.sequence
         kept = await self._hot.get(name.full, key)
-        if kept is not None and kept.document.etag == tag:
+        if kept is not None:
             document = _renewed(kept.document, copy)
         else:
-            shown = await self._shown(tag, copy, held, {"form": form.value, "base_url": base_url})
-            document = _document(shown, tag, copy, form)
+            shown = await self._shown(key, copy, held, {"form": form.value, "base_url": base_url})
+            document = _document(shown, copy, key, whole_tag, form)
             finished = Finished(document, copy.record.checked_at, copy.fresh_until, copy.presence)
             if self._bases.admit(base_url):
                 self._hot.put(name.full, key, finished, len(shown.body or b""), as_of=as_of)
@@ -79,13 +83,15 @@ class Narrowing:
             self._missing.note(name.full)
         return document
 
-    async def manifest(self, copy: Copy, name: PackageName, spec: str, base_url: str) -> Document:
+    async def manifest(
+        self, copy: Copy, name: PackageName, spec: str, base_url: str, whole_tag: str
+    ) -> Document:
         """The manifest of a version that is held, or of a dist-tag as it is repaired.
 
         Raises UplinkAway for any other: whether there is one, nobody can say now.
         """
         held = await self._held(copy)
-        tag = _tag(copy, held, spec, base_url)
+        tag = _tag(whole_tag, held)
         shown = await self._shown(tag, copy, held, {"spec": spec, "base_url": base_url})
         if shown.body is None:
             self._missing.note(name.full, spec)
@@ -93,13 +99,13 @@ class Narrowing:
             raise errors.UplinkAway(
                 uplink=uplink, reason=f"{reason}; {name.full}@{spec} is not held"
             )
-        return _document(shown, tag, copy, None)
+        return _document(shown, copy, tag, whole_tag)
 
-    async def dist_tags(self, copy: Copy) -> Document:
+    async def dist_tags(self, copy: Copy, whole_tag: str) -> Document:
         """`{tag: version}` with tags that lead to what is held."""
         held = await self._held(copy)
-        tag = _tag(copy, held)
-        return _document(await self._shown(tag, copy, held, {}), tag, copy, None)
+        tag = _tag(whole_tag, held)
+        return _document(await self._shown(tag, copy, held, {}), copy, tag, whole_tag)
 
     def note(self, uplink: Uplink, name: PackageName, spec: str = "") -> None:
         """Note what was asked for in vain, if that is because the uplink is not to be had."""
@@ -117,10 +123,8 @@ class Narrowing:
         return await asyncio.shield(making)
 
 
-def _tag(copy: Copy, held: frozenset[str], *view: str) -> str:
-    return render.etag(
-        copy.record.revision, _NARROWED, *view, str(render.RENDERER), "", *sorted(held)
-    )
+def _tag(whole_tag: str, held: frozenset[str]) -> str:
+    return render.etag(whole_tag, _NARROWED, *sorted(held))
 
 
 def _renewed(document: Document, copy: Copy) -> Document:
@@ -135,15 +139,17 @@ def _is_offline(copy: Copy) -> bool:
     return copy.absence is not None and copy.absence.is_offline
 
 
-def _document(shown: Shown, tag: str, copy: Copy, form: Form | None) -> Document:
+def _document(
+    shown: Shown, copy: Copy, tag: str, whole_tag: str, form: Form | None = None
+) -> Document:
     """What is shown; a packument if it has a form, which is gzip."""
     body, is_offline = shown.body or b"", _is_offline(copy)
     return Document(
         body=body,
         is_gzip=form is not None,
         identity_bytes=len(body) if form is None else encoding.identity_size(body),
-        etag=tag,
-        modified_at=None,
+        etag=whole_tag if shown.is_whole else tag,
+        modified_at=copy.record.modified_at if shown.is_whole else None,
         content_type=JSON_TYPE if form is None else CONTENT_TYPES[form],
         freshness=copy.freshness,
         form=form,

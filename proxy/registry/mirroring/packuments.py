@@ -79,9 +79,9 @@ class Packuments:
         as_of = self._hot.sequence
 
         async def rendered(copy: Copy) -> Document:
-            if copy.absence is not None:
-                return await self._narrowing.document(copy, name, form, base_url)
             tag = render.etag(copy.record.revision, form.value, base_url, str(render.RENDERER))
+            if copy.absence is not None:
+                return await self._narrowing.document(copy, name, form, base_url, tag)
             is_same = finished is not None and finished.document.etag == tag
             body = (
                 finished.document.body
@@ -118,7 +118,8 @@ class Packuments:
 
         async def made(copy: Copy) -> Document | None:
             if copy.absence is not None:
-                return await self._narrowing.manifest(copy, name, spec, base_url)
+                tag = render.etag(copy.record.revision, *tag_parts)
+                return await self._narrowing.manifest(copy, name, spec, base_url, tag)
             body = await self._press.manifest(copy.record, name, spec, base_url)
             return None if body is None else _small(body, copy, *tag_parts)
 
@@ -138,7 +139,8 @@ class Packuments:
 
         async def made(copy: Copy) -> Document:
             if copy.absence is not None:
-                return await self._narrowing.dist_tags(copy)
+                tag = render.etag(copy.record.revision, "dist-tags")
+                return await self._narrowing.dist_tags(copy, tag)
             return _small(await self._press.dist_tags(copy.record, name), copy, "dist-tags")
 
         _, document = await self._made(name, Form.ABBREVIATED, request_id, made)
