@@ -107,11 +107,15 @@ def address(name: str) -> str:
     return "/" + quote(name, safe="@").replace("%2F", "%2f")
 
 
-async def add_user(people: People, user: str, **changes: Any) -> str:
+async def add_user(
+    people: People, user: str, *, password_hash: str | None = None, **changes: Any
+) -> str:
     """A user who is logged in; their token."""
     now, token = datetime.now(UTC), tokens.new()
     deed = Deed(user, now)
-    await people.add_user(UserRecord(user, now, now, email=f"{user}@registry.example"), deed)
+    email = f"{user}@registry.example"
+    added = UserRecord(user, now, now, email=email, password_hash=password_hash)
+    await people.add_user(added, deed)
     record = TokenRecord(
         tokens.hash_of(token), token[:8], user, TokenKind.LOGIN, tokens.shown(token), now, **changes
     )

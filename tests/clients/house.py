@@ -18,7 +18,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -26,14 +25,13 @@ from urllib.parse import urlencode, urlsplit
 
 from proxy.npm import names, signing
 from proxy.storage.hosted import open_database
-from proxy.storage.hosting import Deed
 from proxy.storage.passwords import Passwords
 from proxy.storage.people import SqlitePeople
 from tests.clients.clients import Client
 from tests.clients.seats import Seat
 from tests.clients.server import COMMAND, serving
 from tests.fakes.uplink import FakeUplink
-from tests.publishing import a_publish, add_users, address
+from tests.publishing import a_publish, add_user, address
 
 UPSTREAM = "upstream-thing"
 """The one package of the uplink, at 1.0.0."""
@@ -181,12 +179,15 @@ def _publish(uplink: FakeUplink) -> None:
 
 async def _join(data: Path, *users: str) -> Mapping[str, str]:
     """Make users of a data folder, served or not; their tokens."""
-    tokens = await add_users(data, *users)
+    data.mkdir(parents=True, exist_ok=True)
+    passwords = Passwords()
     async with open_database(data / "hosted.sqlite") as database:
-        people, deed = SqlitePeople(database), Deed("root", datetime.now(UTC))
-        for user in users:
-            await people.set_password(user, await Passwords().hash(password(user)), deed)
-    return tokens
+        people = SqlitePeople(database)
+        hashes = {user: await passwords.hash(password(user)) for user in users}
+        return {
+            user: await add_user(people, user, password_hash=hashed)
+            for user, hashed in hashes.items()
+        }
 
 
 def _readable(body: bytes) -> str:

@@ -70,12 +70,12 @@ def _answer(terminal: int, answers: Answers, limit: float) -> str:
 
 
 def _is_read(terminal: int, limit: float) -> bool:
-    """Wait until the program has taken the terminal over."""
-    plain = termios.ICANON | termios.ECHO
-    while time.monotonic() < limit:
+    """Wait until the program has taken the terminal over; not if it has ended."""
+    plain, ended = termios.ICANON | termios.ECHO, select.poll()
+    ended.register(terminal, 0)
+    while time.monotonic() < limit and not ended.poll(5):
         if termios.tcgetattr(terminal)[3] & plain != plain:
             return True
-        time.sleep(0.005)
     return False
 
 
