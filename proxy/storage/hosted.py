@@ -277,7 +277,7 @@ def _require_first(db: Connection, new: NewVersion, deed: Deed) -> None:
     """Raise Forbidden if the package has become somebody else's since its publisher was judged."""
     owners = [user for (user,) in ask(db, schema.OWNERS, (new.name,))]
     if new.is_first and owners and deed.user not in owners:
-        raise Forbidden(reason=f"{deed.user} is no owner of {new.name}: {owners[0]} came first")
+        raise Forbidden(reason=f"{deed.user} is no owner of {new.name}: somebody else came first")
 
 
 # --- changing -------------------------------------------------------------------------------------

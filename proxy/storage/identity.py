@@ -86,6 +86,11 @@ class TokenRecord:
     expires_at: datetime | None = None
     used_at: datetime | None = None
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether it is good for less than its user is."""
+        return self.is_readonly or bool(self.packages or self.scopes or self.cidrs)
+
 
 class SessionState(Enum):
     """Where a web login stands; who has taken the token has ended it."""
@@ -198,10 +203,17 @@ class People(Protocol):
 
     # organisations, teams, grants: setting twice and dropping what is not there change nothing
 
-    async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None:
-        """Raises Forbidden if it would take the last owner from the organisation."""
+    async def set_member(
+        self, org: str, user: str, role: Role, deed: Deed, *, spares_owners: bool = False
+    ) -> None:
+        """Raises Forbidden if it would take the last owner from the organisation.
 
-    async def drop_member(self, org: str, user: str, deed: Deed) -> None:
+        With `spares_owners` also if it would make an owner, or make one less.
+        """
+
+    async def drop_member(
+        self, org: str, user: str, deed: Deed, *, spares_owners: bool = False
+    ) -> None:
         """Also takes them out of the organisation's teams. Raises as `set_member`."""
 
     async def drop_org(self, org: str, deed: Deed) -> None:

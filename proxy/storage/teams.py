@@ -21,10 +21,14 @@ class SqliteTeams:
 
     # --- organisations ---
 
-    async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None:
+    async def set_member(
+        self, org: str, user: str, role: Role, deed: Deed, *, spares_owners: bool = False
+    ) -> None:
         """Make somebody a member, or change their role."""
 
         def work(db: Connection) -> None:
+            if spares_owners:
+                _require_no_owner(db, org, user, role)
             if role is not Role.OWNER:
                 _require_other_owner(db, org, user)
             db.execute(schema.SET_MEMBER, (org, user, role.value))
@@ -32,10 +36,14 @@ class SqliteTeams:
 
         await self._database.write(work)
 
-    async def drop_member(self, org: str, user: str, deed: Deed) -> None:
+    async def drop_member(
+        self, org: str, user: str, deed: Deed, *, spares_owners: bool = False
+    ) -> None:
         """Take somebody out of an organisation and its teams."""
 
         def work(db: Connection) -> None:
+            if spares_owners:
+                _require_no_owner(db, org, user)
             _require_other_owner(db, org, user)
             db.execute(schema.DROP_FROM_TEAMS, (org, user))
             db.execute(schema.DROP_MEMBER, (org, user))
@@ -181,6 +189,12 @@ def _require_team(db: Connection, org: str, team: str) -> None:
 def _require_member(db: Connection, org: str, user: str) -> None:
     if org not in {of for of, _ in ask(db, schema.ORGS_OF, (user,))}:
         raise NotFound(reason=f"{user} is not in {org}; teams are made of members")
+
+
+def _require_no_owner(db: Connection, org: str, user: str, role: Role | None = None) -> None:
+    had = dict(ask(db, schema.MEMBERS, (org,))).get(user)
+    if role is Role.OWNER or had == Role.OWNER.value:
+        raise Forbidden(reason=f"only an owner of {org} says who is one")
 
 
 def _require_other_owner(db: Connection, org: str, user: str) -> None:

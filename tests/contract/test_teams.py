@@ -163,6 +163,23 @@ async def test_no_organisation_is_removed_twice(people: People) -> None:
     assert await people.audit(AuditQuery()) == []
 
 
+async def test_who_spares_owners_makes_and_unmakes_none(people: People) -> None:
+    """Whoever may not say who is an owner cannot, whatever they saw before they wrote."""
+    for user, role in (("ann", Role.OWNER), ("bob", Role.OWNER), ("cat", Role.DEVELOPER)):
+        await people.set_member("acme", user, role, ANN)
+
+    with pytest.raises(Forbidden, match="only an owner of acme says who is one"):
+        await people.set_member("acme", "bob", Role.DEVELOPER, ANN, spares_owners=True)
+    with pytest.raises(Forbidden, match="only an owner of acme says who is one"):
+        await people.set_member("acme", "cat", Role.OWNER, ANN, spares_owners=True)
+    with pytest.raises(Forbidden, match="only an owner of acme says who is one"):
+        await people.drop_member("acme", "bob", ANN, spares_owners=True)
+
+    await people.set_member("acme", "dan", Role.ADMIN, ANN, spares_owners=True)
+    await people.drop_member("acme", "cat", ANN, spares_owners=True)
+    assert list(await people.members("acme")) == ["ann", "bob", "dan"]
+
+
 async def test_removed_team_grants_nothing(people: People) -> None:
     """With a team go its members and grants, also when it is made anew."""
     devs = TeamRecord("acme", "devs", "")

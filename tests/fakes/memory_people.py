@@ -127,17 +127,29 @@ class MemoryPeople:
 
     # --- organisations, teams, grants ---
 
-    async def set_member(self, org: str, user: str, role: Role, deed: Deed) -> None:
+    async def set_member(
+        self, org: str, user: str, role: Role, deed: Deed, *, spares_owners: bool = False
+    ) -> None:
+        if spares_owners:
+            self._require_no_owner(org, user, role)
         if role is not Role.OWNER:
             self._require_other_owner(org, user)
         self._told(Action.TEAM, org, deed, user=user, role=role.value)
         self._members[org, user] = role
 
-    async def drop_member(self, org: str, user: str, deed: Deed) -> None:
+    async def drop_member(
+        self, org: str, user: str, deed: Deed, *, spares_owners: bool = False
+    ) -> None:
+        if spares_owners:
+            self._require_no_owner(org, user)
         self._require_other_owner(org, user)
         self._told(Action.TEAM, org, deed, user=user, role=None)
         self._members.pop((org, user), None)
         self._team_members = {m for m in self._team_members if (m[0], m[2]) != (org, user)}
+
+    def _require_no_owner(self, org: str, user: str, role: Role | None = None) -> None:
+        if Role.OWNER in {role, self._members.get((org, user))}:
+            raise Forbidden(reason=f"only an owner of {org} says who is one")
 
     async def drop_org(self, org: str, deed: Deed) -> None:
         members, teams = list(await self.members(org)), [t for of, t in self._teams if of == org]

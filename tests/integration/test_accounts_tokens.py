@@ -142,9 +142,14 @@ async def test_what_is_not_created(
     ],
 )
 async def test_a_token_makes_nothing_of_itself(ann: Person, restriction: dict[str, Any]) -> None:
-    """A restricted token makes, and revokes, no token and changes no profile; it may log out."""
-    weak = using(ann, await ann.create(**restriction))
-    (key, *_) = [each["key"] for each in (await weak.get(LIST)).json()["objects"]]
+    """A restricted token makes, and revokes, no token and changes no profile; it may log out.
+
+    It is told of itself alone.
+    """
+    made = await ann.create(**restriction)
+    weak = using(ann, made)
+    (key,) = [each["key"] for each in (await weak.get(LIST)).json()["objects"]]
+    assert key == made.json()["key"]
     assert (await weak.create(readonly=True)).status == 403
     assert (await weak.ask("DELETE", f"{ONE}/{key}")).status == 403
     assert (await weak.change(fullname="Mallory")).status == 403

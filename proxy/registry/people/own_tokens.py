@@ -49,8 +49,14 @@ class OwnTokens:
         return self._clock()
 
     async def page(self, caller: Caller, number: int, length: int) -> Page:
-        """A page of them, newest first; the first is number 0."""
-        found = await self._tokens.list(caller.require())
+        """A page of them, newest first; the first is number 0.
+
+        A restricted token is told of itself alone: whoever has found it does not learn which others
+        there are, and what those are good for.
+        """
+        found, own = await self._tokens.list(caller.require()), caller.token
+        if own is not None and own.is_restricted:
+            found = [token for token in found if token.key == own.key]
         start = number * length
         end = start + length
         return Page(found[start:end], len(found), has_more=end < len(found))

@@ -2,8 +2,9 @@
 
 1. An administrator of the registry starts an organisation by naming its first owner. From then on
    its owners and admins change it, and its owners alone say who is an owner.
-2. An organisation keeps an owner, and teams are made of its members. Storage judges both in the
-   transaction that writes, so that nobody slips through between a look and a write.
+2. An organisation keeps an owner, admins spare its owners, and teams are made of its members.
+   Storage judges all three in the transaction that writes, so that nobody slips through between a
+   look and a write.
 3. A grant takes two rights: to publish the package, and to change the organisation. Either is
    enough to take it back.
 4. Who is not in an organisation learns nothing of it, not even whether there is one.
@@ -61,7 +62,8 @@ class Teams:
                 reason=f"there is no user {user}; whoever runs this registry adds one:"
                 f" packhouse user add {user}"
             )
-        await self._people.set_member(org, user, role, await self._deed(caller))
+        deed, spares = await self._deed(caller), least is not Role.OWNER
+        await self._people.set_member(org, user, role, deed, spares_owners=spares)
         return len(await self._people.members(org))
 
     async def drop_member(self, caller: Caller, org: str, user: str) -> None:
@@ -73,7 +75,8 @@ class Teams:
         await self._permissions.require_role(caller, org, least)
         if role is None:
             raise errors.NotFound(reason=f"{user} is not in {org}")
-        await self._people.drop_member(org, user, await self._deed(caller))
+        deed, spares = await self._deed(caller), least is Role.ADMIN
+        await self._people.drop_member(org, user, deed, spares_owners=spares)
 
     # --- teams ---
 
