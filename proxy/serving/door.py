@@ -2,12 +2,14 @@
 
 A server that accepts until no descriptor is left can open neither a file nor an uplink for those
 it has let in, and libuv then drops whoever comes next. Who is not let in waits in the kernel's
-queue instead, or is let in by another worker.
+queue instead, or is let in by another worker. While the house is full, those who are in and want
+nothing leave for those who wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import socket
 from collections.abc import Callable
@@ -15,11 +17,16 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from proxy.web import connections
+
+_log = logging.getLogger(__name__)
+
 # The index, the cache and the numbers take this many. A client may need a file besides its own
 # connection, but of many clients most are idle.
 _OURS = 36
 _MOST_FILES = 512
 _AT_ONCE = 64
+_LEAVING = 16  # of so many one leaves at a time: finding out who takes a look at all
 _REST = timedelta(milliseconds=20)
 
 
@@ -56,6 +63,7 @@ class Door:
     def _let_in(self) -> None:
         for _ in range(_AT_ONCE):
             if len(self._server.connections) + len(self._entering) >= self._most:
+                self._make_room()
                 self._rest()
                 return
             try:
@@ -79,6 +87,11 @@ class Door:
         self._entering.discard(task)
         if not task.cancelled():
             task.exception()  # a client that left at once is nobody's error
+
+    def _make_room(self) -> None:
+        left = connections.make_room(self._server.connections, max(self._most // _LEAVING, 1))
+        if left:
+            _log.info("idle connections closed to let others in", extra={"connections": left})
 
     def _rest(self) -> None:
         """Look again in a while: nothing tells when a descriptor becomes free."""

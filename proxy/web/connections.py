@@ -1,5 +1,12 @@
 """Connections: what aiohttp allows on one, and what is answered below its requests.
 
+A connection that waits for a request costs a descriptor and nothing else. It may wait for
+`KEEPALIVE_SECONDS`; once a request has begun to come, its head is there within `HEAD_SECONDS` or
+never. Where descriptors run short, those that wait make room (`make_room`): whoever holds very many
+connections, idle or dripping, loses them to the next client. A number of connections that each
+address may have would have to be chosen by everybody, and would turn away a proxy, or the one
+address of a whole office, on their busiest day.
+
 aiohttp repeats the text it could not parse in its answer, and logs a traceback for each: the first
 is not ours to say, the second would let anybody fill the log.
 
@@ -13,7 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 from aiohttp import EMPTY_PAYLOAD, http_exceptions, web
@@ -33,6 +43,10 @@ HEADERS = 128
 # Longer than any client or front proxy keeps an idle connection: whoever closes first risks that
 # the other has just sent something.
 KEEPALIVE_SECONDS = 80.0
+# A head is a packet or two; behind a line that loses some it still comes within seconds.
+HEAD_SECONDS = 20.0
+# What has waited for less may be about to send: a client connects for what it sends next.
+_SPARED_SECONDS = 1.0
 # How often a connection that is to end is asked whether everything has left.
 _LOOK_EVERY = 0.05
 
@@ -40,11 +54,12 @@ _LOOK_EVERY = 0.05
 class Connection(web.RequestHandler):
     """One connection. What the express cannot answer, the task of this connection does."""
 
-    __slots__ = ("_express", "_peer")
+    __slots__ = ("_express", "_head_timer", "_peer")
 
     def __init__(self, manager: web.Server, *, express: Express | None, **settings: Any) -> None:
         super().__init__(manager, **settings)
         self._express = express
+        self._head_timer: asyncio.TimerHandle | None = None
         self._peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,19 +68,49 @@ class Connection(web.RequestHandler):
         name = self.peername
         self._peer = str(name[0]) if isinstance(name, tuple) else str(name or "")
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._head_has_come()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Take what has come, and answer what is at hand."""
         waiter = self._waiter
-        if self._express is None or waiter is None or waiter.done() or self._messages:
+        if waiter is None or waiter.done() or self._messages:
             super().data_received(data)
             return
         self._waiter = None  # or the task would be woken
         super().data_received(data)
         self._waiter = waiter
+        if not self._messages:
+            self._head_is_coming()
+            return
+        if self._head_timer is not None:
+            self._head_has_come()
         while self._messages and self._is_answered(*self._messages[0]):
             self._messages.popleft()
         if self._messages:
             waiter.set_result(None)
+
+    def waits_since(self) -> float | None:
+        """When it began to wait for a request, in the loop's seconds; None if one is under way."""
+        if self._waiter is None or self._waiter.done():
+            return None
+        return self._next_keepalive_close_time - self._keepalive_timeout
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end."""
+        return self._peer
+
+    def _head_is_coming(self) -> None:
+        if self._head_timer is None and self.transport is not None:
+            self._head_timer = self._loop.call_later(HEAD_SECONDS, self.force_close)
+
+    def _head_has_come(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """End; what the express has written is on its way first, or `timeout` seconds are over."""
@@ -142,6 +187,25 @@ class Connection(web.RequestHandler):
 
 def _unsent_bytes(transport: asyncio.Transport | None) -> int:
     return 0 if transport is None else transport.get_write_buffer_size()
+
+
+def make_room(connections: Iterable[web.RequestHandler], most: int) -> int:
+    """Close up to `most` connections on which no request is under way; returns how many.
+
+    They are of the address that has most of them, and those that have waited longest.
+    """
+    ours = [each for each in connections if isinstance(each, Connection)]
+    waiting = [(since, each) for each in ours if (since := each.waits_since()) is not None]
+    held = Counter(each.peer for _, each in waiting)
+    largest = max(held.values(), default=0)
+    spared = asyncio.get_running_loop().time() - _SPARED_SECONDS
+    idle = [
+        (since, each) for since, each in waiting if since < spared and held[each.peer] == largest
+    ]
+    leaving = sorted(idle, key=itemgetter(0))[:most]
+    for _, each in leaving:
+        each.force_close()
+    return len(leaving)
 
 
 class Server(web.Server):
