@@ -120,6 +120,11 @@ def _grant(package: Package) -> object:
     return {"package": package.name, "permissions": "read-write"}
 
 
+def _lockfile(package: Package) -> object:
+    packages = {f"node_modules/{package.name}": {"version": "1.0.0"}}
+    return {"lockfileVersion": 3, "packages": packages}
+
+
 _TAGS, _REV = "/-/package/{package}/dist-tags", "/{package}/-rev/{revision}"
 _TEAM = {"org": "acme", "team": "core"}
 _OLGA = {"user": "olga"}
@@ -167,6 +172,7 @@ ASKS = (
         "/-/npm/v1/security/audits",
         lambda package: {"requires": {package.name: "1.0.0"}, "dependencies": {}},
     ),
+    Ask(Right.LIST, "POST", "/-/packhouse/prefetch", _lockfile),
     Ask(Right.STAR, "PUT", "/-/user/v1/star", _star),
     Ask(Right.STAR, "DELETE", "/-/user/v1/star", _star),
     Ask(Right.STAR, "PUT", "/-/user/package/{package}/star"),

@@ -14,6 +14,7 @@ from importlib import metadata
 from aiohttp import web
 
 from proxy import errors
+from proxy.app import prefetch
 from proxy.app.storage import Storage, utcnow
 from proxy.app.stories import Hosting, Mirroring
 from proxy.config.settings import Config, LogFormat
@@ -40,6 +41,7 @@ def build(
     metrics, drain, log = Metrics(), keys.Drain(), _access_log(config)
     mirroring = Mirroring.of(config, storage, metrics, clock=clock, monotonic=monotonic)
     hosting = Hosting.of(config, storage, mirroring, clock=clock, monotonic=monotonic)
+    warming = prefetch.warming(storage, mirroring, hosting.permissions, clock=clock)
     app = web.Application(
         middlewares=[middleware.guard(log=log, metrics=metrics, drain=drain)],
         client_max_size=config.server.max_publish_size_bytes,
@@ -61,6 +63,7 @@ def build(
     app[keys.SIGNATURES] = hosting.signatures
     app[keys.SEARCHING] = hosting.searching
     app[keys.SWITCHING] = hosting.switching
+    app[keys.WARMING] = warming
     app[keys.AUDITS] = mirroring.audits
     app[keys.ROUTING] = mirroring.rules
     app[keys.DRAIN] = drain
@@ -100,6 +103,7 @@ def build(
                 await stack.enter_async_context(log)
             await mirroring.open(stack)
             stack.push_async_callback(hosting.reading.close)
+            stack.push_async_callback(warming.close)
             stack.push_async_callback(hosting.searching.close)
             stack.push_async_callback(storage.upkeep.flush)
             stack.push_async_callback(hosting.tidying.once)

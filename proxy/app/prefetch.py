@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 
 from proxy.app.storage import Storage, utcnow
 from proxy.app.stories import Mirroring
@@ -18,13 +19,29 @@ from proxy.npm.policy import Origin
 from proxy.registry.offline.bringing import Bringing
 from proxy.registry.offline.errands import Report
 from proxy.registry.offline.prefetching import Prefetching
+from proxy.registry.offline.warming import Warming
+from proxy.registry.people.permissions import Permissions
 from proxy.web.metrics import Metrics
 
 # Node.js's words for what Python calls otherwise.
 _CPUS = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "i686": "ia32", "i386": "ia32"}
 
 
-def prefetching(storage: Storage, mirroring: Mirroring) -> Prefetching:
+def warming(
+    storage: Storage,
+    mirroring: Mirroring,
+    permissions: Permissions,
+    *,
+    clock: Callable[[], datetime],
+) -> Warming:
+    """What a running server does of it."""
+    story = prefetching(storage, mirroring, clock=clock)
+    return Warming(prefetching=story, permissions=permissions, here=this_machine())
+
+
+def prefetching(
+    storage: Storage, mirroring: Mirroring, *, clock: Callable[[], datetime] = utcnow
+) -> Prefetching:
     """The story, on these parts."""
     return Prefetching(
         mirrors=mirroring.mirrors,
@@ -35,7 +52,7 @@ def prefetching(storage: Storage, mirroring: Mirroring) -> Prefetching:
             press=storage.press,
             downloads=mirroring.downloads,
             has_room=storage.upkeep.has_room,
-            clock=utcnow,
+            clock=clock,
         ),
     )
 

@@ -22,6 +22,7 @@ from proxy.npm.updates import Update
 from proxy.registry.answers import Document, Freshness, Held, Tarball
 from proxy.registry.hosting.publishing import Written
 from proxy.registry.offline.switching import Asking
+from proxy.registry.offline.warming import Warm
 from proxy.registry.people.callers import ANONYMOUS, Caller
 from proxy.registry.people.logins import Asker, Begun, Proof, Question
 from proxy.registry.people.own_tokens import Page
@@ -216,6 +217,18 @@ class Switching(Protocol):
         """Take an uplink (None: all) offline or back."""
 
 
+class Warming(Protocol):
+    """Prefetches that are asked for, for whoever is logged in."""
+
+    def require(self, caller: Caller) -> str:
+        """The caller's name, if one may begin now."""
+
+    async def begin(
+        self, caller: Caller, file: str, data: bytes, fit: Sequence[str], request_id: str
+    ) -> Warm:
+        """Begin to bring what a lockfile called `file` names; whoever gets it closes it."""
+
+
 class Audits(Protocol):
     """Security advisories. Bodies are JSON without content coding; answers are JSON."""
 
@@ -372,6 +385,7 @@ TAGS: web.AppKey[Tags] = web.AppKey("tags", Tags)
 OWNING: web.AppKey[Owning] = web.AppKey("owning", Owning)
 STARRING: web.AppKey[Starring] = web.AppKey("starring", Starring)
 SWITCHING: web.AppKey[Switching] = web.AppKey("switching", Switching)
+WARMING: web.AppKey[Warming] = web.AppKey("warming", Warming)
 AUDITS: web.AppKey[Audits] = web.AppKey("audits", Audits)
 RELAY: web.AppKey[Relay] = web.AppKey("relay", Relay)
 SEARCHING: web.AppKey[Searching] = web.AppKey("searching", Searching)

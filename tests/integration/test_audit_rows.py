@@ -58,6 +58,7 @@ UNCHANGING: Mapping[tuple[str, str], str] = {
     ("POST", "/-/npm/v1/security/advisories/bulk"): "a question, asked of the uplinks",
     ("POST", "/-/npm/v1/security/audits/quick"): "a question, asked of the uplinks",
     ("POST", "/-/npm/v1/security/audits"): "a question, asked of the uplinks",
+    ("POST", "/-/packhouse/prefetch"): "many reads, of what anybody may bring here by asking",
     ("POST", "/-/v1/login"): "somebody asks to log in; the row comes when somebody allows it",
 }
 WRITES = {"PUT", "POST", "DELETE"}

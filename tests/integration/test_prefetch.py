@@ -323,15 +323,18 @@ async def test_no_uplink_hears_of_a_private_name(
         "node_modules/@acme/secret": {"version": "1.0.0"},
     }
     lock = written(folder, json.dumps({"lockfileVersion": 3, "packages": entries}))
-    listed = written(folder, "@acme/ui\nacme-canary@1\n", "list")
+    listed = written(folder, "@acme/ui\n@acme/ui@^9\nacme-canary@1\n", "list")
 
     result = await prefetch(folder, lock, listed, "--config", rules(folder, uplink))
 
     assert result.exit_code == 1
     assert "lives here  @acme/ui@1.0.0" in result.output
-    assert "missing  @acme/secret@1.0.0: @acme/secret lives here, and there is" in result.output
-    assert "missing  acme-canary@1: acme-canary lives here" in result.output
+    assert "missing  @acme/secret@1.0.0: no such package: @acme/secret" in result.output
+    assert "missing  acme-canary@1: no such package" in result.output
     assert "missing  @acme/absent@*: " in result.output
+    assert (
+        "missing  @acme/ui@^9: @acme/ui lives here, and there is no such version" in result.output
+    )
     assert set(bodies(uplink)) == {"/b", "/b/-/b-1.0.0.tgz"}
 
 

@@ -134,6 +134,9 @@ class _Work:
     async def _here(self, job: Job, *, is_all: bool) -> Job:
         """Settle what is published here; returns what an uplink may have."""
         package = await self._hosted.package(job.name)
+        if package is None and is_all:
+            # The very words for what may not be read: nobody learns which of both it is.
+            raise errors.PackageNotFound(name=job.name)
         versions = {} if package is None else {v.version: v.manifest for v in package.versions}
         tags = {} if package is None else package.tags
         chosen = choosing.choose(versions, tags, exact=job.versions, specs=job.ranges)
