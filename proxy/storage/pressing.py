@@ -17,7 +17,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,7 +149,7 @@ class _Steps:
     ) -> dict[str, object]:
         data, fetched_at = Path(body).read_bytes(), datetime.fromisoformat(at)
         checked = check(data, names.parse(name), fetched_at, shasums)
-        _fill(out, checked.gzipped)
+        _fill(out, (checked.gzipped,))
         return {
             "revision": checked.revision,
             "digest": hashlib.sha512(checked.gzipped).hexdigest(),
@@ -161,9 +161,7 @@ class _Steps:
 
     def render(self, body: str, out: str, name: str, at: str, form: str, base_url: str) -> int:
         of = self._packument(body, name, at)
-        gzipped = encoding.gzip(render.render(of, Form(form), base_url))
-        _fill(out, gzipped)
-        return len(gzipped)
+        return _fill(out, encoding.gzipped(render.pieces(of, Form(form), base_url)))
 
     def manifest(self, body: str, name: str, at: str, spec: str, base_url: str) -> str | None:
         found = manifest(self._packument(body, name, at), spec, base_url)
@@ -186,7 +184,7 @@ class _Steps:
     ) -> dict[str, int | None]:
         found = narrowed(self._packument(body, name, at), frozenset(held), view)
         if found.body is not None:
-            _fill(out, found.body)
+            _fill(out, (found.body,))
         size_bytes = None if found.body is None else len(found.body)
         counts = {"hidden": found.hidden, "shown": found.shown, "is_whole": found.is_whole}
         return {"size_bytes": size_bytes, **counts}
@@ -241,10 +239,11 @@ def _received(pipe: BinaryIO) -> dict[str, Any] | None:
     return request
 
 
-def _fill(out: str, data: bytes) -> None:
+def _fill(out: str, pieces: Iterable[bytes]) -> int:
     """Write into a file that is there: one that was discarded meanwhile is not made anew."""
     with Path(out).open("r+b") as file:
-        file.write(data)
+        file.writelines(pieces)
+        return file.tell()
 
 
 if __name__ == "__main__":
