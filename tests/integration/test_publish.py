@@ -381,3 +381,15 @@ async def test_forms_of_the_old_days(acme: Home, path: str) -> None:
 
     assert told.status in {404, 405}
     assert acme.stored() == []
+
+
+@pytest.mark.parametrize("spec", ["1.0.0", "v1.0.0", "=1.0.0", "1.0.0+build.7", "latest"])
+async def test_a_manifest_by_a_loosely_written_version(acme: Home, spec: str) -> None:
+    """A version is found as it is of a mirrored package, however it is written; a range is not."""
+    await acme.put(a_publish())
+
+    found = await acme.get(f"{address(UI)}/{spec}")
+    ranged = await acme.get(f"{address(UI)}/^1.0.0")
+
+    assert (found.status, found.json()["version"]) == (200, "1.0.0")
+    assert ranged.status == 404

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy import errors
-from proxy.npm import encoding, hosted, names, render
+from proxy.npm import encoding, hosted, names, packument, render
 from proxy.npm.forms import CONTENT_TYPES, Form
 from proxy.npm.names import PackageName
 from proxy.npm.packument import Packument
@@ -97,11 +97,14 @@ class Published:
         return document
 
     async def manifest(self, name: PackageName, spec: str, base_url: str) -> Document:
-        """One version's manifest, by version or dist-tag. Raises VersionNotFound."""
+        """One version's manifest, by version (loosely written too) or dist-tag.
+
+        Raises PackageNotFound, VersionNotFound.
+        """
         package = await self._package(name)
         of = await self._assembled(package)
-        version = of.dist_tags.get(spec, spec)
-        if version not in of.versions:
+        version = packument.resolve(of, spec)
+        if version is None:
             raise errors.VersionNotFound(name=name.full, version=spec)
         return _small(render.manifest(of, version, base_url), package, spec, base_url)
 
