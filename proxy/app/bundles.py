@@ -11,7 +11,6 @@ from pathlib import Path
 from proxy.app.storage import Storage, utcnow
 from proxy.app.stories import Mirroring
 from proxy.config.settings import Config
-from proxy.registry.mirroring.documents import Documents
 from proxy.registry.mirroring.upkeep import Bounds
 from proxy.registry.offline.bundling import Bundling
 from proxy.registry.offline.copies import Copies
@@ -36,12 +35,7 @@ class Bundles:
         """The stories of this configuration. Makes the key that signs bundles, if there is none."""
         index, blobs, leases = storage.index, storage.blobs, storage.leases
         copies = Copies(index=index, blobs=blobs)
-        documents = Documents(
-            index=index,
-            blobs=blobs,
-            uplinks={name: mirror.uplink for name, mirror in mirroring.mirrors.items()},
-            clock=utcnow,
-        )
+        documents = mirroring.documents
         return cls(
             bundling=Bundling(
                 index=index,

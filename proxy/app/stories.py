@@ -25,6 +25,7 @@ from proxy.registry.hosting.tags import Tags
 from proxy.registry.hot import Hot
 from proxy.registry.merged import Merged
 from proxy.registry.mirroring.audits import Audits
+from proxy.registry.mirroring.documents import Documents
 from proxy.registry.mirroring.downloads import Downloads
 from proxy.registry.mirroring.hashing import Hashing
 from proxy.registry.mirroring.mirror import Mirror
@@ -91,6 +92,7 @@ class Mirroring:
     tarballs: Tarballs
     downloads: Downloads
     relay: Relay
+    documents: Documents
     audits: Audits
     switchboard: Switchboard
     missing: MissingNotes
@@ -133,6 +135,12 @@ class Mirroring:
                 uplinks.uplink(each, config, metrics, switchboard, clock=clock, monotonic=monotonic)
             ]
         }
+        documents = Documents(
+            index=storage.index,
+            blobs=storage.blobs,
+            uplinks={name: mirror.uplink for name, mirror in mirrors.items()},
+            clock=clock,
+        )
         routing = Routing(
             rules=config.rules,
             mirrors=mirrors,
@@ -180,7 +188,8 @@ class Mirroring:
                 clock=clock,
             ),
             downloads=downloads,
-            relay=Relay(routing=routing, monotonic=monotonic),
+            relay=Relay(routing=routing, documents=documents, monotonic=monotonic),
+            documents=documents,
             audits=Audits(routing=routing),
             switchboard=switchboard,
             missing=missing,

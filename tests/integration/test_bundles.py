@@ -172,7 +172,9 @@ async def test_only_what_is_new_is_carried_by_receipt(tmp_path: Path, uplink: Fa
 
     assert "there is nothing to carry" in nothing
     assert not (tmp_path / "0").exists()
-    assert [(each["kind"], each["name"], each.get("version")) for each in shown["entries"]] == [
+    entries = shown["entries"]
+    assert [(each["kind"], each.get("name"), each.get("version")) for each in entries] == [
+        ("keys", None, None),
         ("packument", "a", None),
         ("tarball", "a", "2.0.0"),
         ("packument", "b", None),

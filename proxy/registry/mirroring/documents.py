@@ -7,6 +7,7 @@ with. Each answer takes the place of the last one.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from urllib.parse import quote
@@ -19,8 +20,11 @@ from proxy.registry.mirroring import services
 from proxy.storage.base import Blobs, DocumentRecord, Index
 from proxy.upstream.base import Uplink
 
+_log = logging.getLogger(__name__)
+
 KEYS = "-/npm/v1/keys"
 LARGEST_BYTES = 16 * 1024 * 1024
+_NO_KEYS = b'{"keys":[]}'
 _DEADLINE = timedelta(seconds=15)
 
 
@@ -45,12 +49,31 @@ class Documents:
         self._uplinks = uplinks
         self._clock = clock
 
-    async def keys(self, uplink: str) -> bytes | None:
-        """The signing keys of an uplink, as it says now or said last; None if it has none."""
+    async def ask(self, uplink: Uplink, path: str, what: str, request_id: str = "") -> bytes:
+        """What an uplink says at `path` now, which is kept. `what` is its name in errors.
+
+        Raises NotFound if the uplink has no such thing, InvalidRequest if it refuses to say, else
+        an UplinkError.
+        """
+        body = await _asked(uplink, path, what, request_id)
         try:
-            return await self._ask(uplink, KEYS, "signing keys")
+            await self.keep(uplink.name, path, body)
+        except errors.StorageAway as fault:
+            _log.warning("a document is not kept", extra={"path": path, "reason": str(fault)})
+        return body
+
+    async def ask_keys(self, uplink: Uplink, request_id: str = "") -> bytes:
+        """The signing keys of an uplink, `{"keys": [...]}`. Raises UplinkError."""
+        try:
+            return await self.ask(uplink, KEYS, "signing keys", request_id)
         except (errors.NotFound, errors.InvalidRequest):
-            return None
+            await self.keep(uplink.name, KEYS, _NO_KEYS)
+            return _NO_KEYS
+
+    async def keys(self, uplink: str) -> bytes | None:
+        """The same, or what it said last; None if that is nothing."""
+        try:
+            return await self.ask_keys(self._uplinks[uplink])
         except errors.UplinkError:
             return await self.kept(uplink, KEYS)
 
@@ -64,7 +87,7 @@ class Documents:
         if held is not None:
             return held
         try:
-            return await self._ask(uplink, path, "attestations")
+            return await self.ask(self._uplinks[uplink], path, "attestations")
         except (errors.NotFound, errors.InvalidRequest, errors.UplinkError):
             return None
 
@@ -93,20 +116,22 @@ class Documents:
         await self._blobs.put(body, digest)
         return DocumentRecord(uplink, path, digest, len(body), self._clock())
 
-    async def _ask(self, uplink: str, path: str, what: str) -> bytes:
-        body = await services.ask(
-            self._uplinks[uplink],
-            "GET",
-            path,
-            what=what,
-            headers={"accept": JSON_TYPE},
-            timeout=_DEADLINE,
-            limit_bytes=LARGEST_BYTES,
-        )
-        try:
-            wire.check_text(body)
-            wire.envelope(body)
-        except wire.Undecodable as fault:
-            raise errors.UplinkBroken(uplink=uplink, reason=f"{what}: {fault}") from fault
-        await self.keep(uplink, path, body)
-        return body
+
+async def _asked(uplink: Uplink, path: str, what: str, request_id: str) -> bytes:
+    body = await services.ask(
+        uplink,
+        "GET",
+        path,
+        what=what,
+        headers={"accept": JSON_TYPE},
+        timeout=_DEADLINE,
+        limit_bytes=LARGEST_BYTES,
+        request_id=request_id,
+    )
+    try:
+        wire.check_text(body)
+        wire.envelope(body)
+    except wire.Undecodable as fault:
+        # A web page, say, must not be remembered.
+        raise errors.UplinkBroken(uplink=uplink.name, reason=f"{what}: {fault}") from fault
+    return body

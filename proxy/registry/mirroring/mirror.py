@@ -10,7 +10,9 @@ States of a name and form, by what the Index holds:
     held -> absent   it said 404 twice, `negative_age` apart: the copy is forgotten
 
 Invariants:
-1. What the uplink says now replaces what it said before; two answers are never merged.
+1. What the uplink says now replaces what it said before; two answers are never merged. (A copy that
+   is carried here in a bundle is united with what is held, under the leases of rule 3, until the
+   uplink's next answer: registry/offline/importing.py.)
 2. Only the uplink's own 404 makes a 404. Every fault is an UplinkError, or the stale copy if there
    is one.
 3. One question per (name, form) is in the air at a time: in this process by a flight, between

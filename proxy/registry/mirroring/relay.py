@@ -3,6 +3,8 @@
 That is search, signing keys, attestations and download counts.
 
 What is remembered is sent again for its age without asking, and beyond it when the uplink is away.
+Signing keys and attestations are on disk as well (documents.py), so that what is held can be
+verified while no uplink is there.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, unquote
 
 from proxy import errors
 from proxy.npm import names, wire
@@ -23,6 +25,7 @@ from proxy.npm.names import PackageName
 from proxy.registry.answers import CacheState, Document, Freshness, plain
 from proxy.registry.flights import Flights
 from proxy.registry.mirroring import services
+from proxy.registry.mirroring.documents import KEYS, Documents, attestations_path
 from proxy.registry.routing import Guard, Routing
 from proxy.upstream import base as upstream
 
@@ -35,7 +38,6 @@ _KEYS_AGE = timedelta(hours=1)
 _ATTESTATIONS_AGE = timedelta(hours=1)
 _SEARCH_AGE = timedelta(minutes=1)
 _DOWNLOADS_AGE = timedelta(hours=1)
-_KEYS = "-/npm/v1/keys"
 _PERIOD = re.compile(r"[a-z0-9]+(?:[-:][a-z0-9]+)*")
 # What an entry costs besides its bytes, so that many small ones are bounded too.
 _ENTRY_BYTES = 512
@@ -55,8 +57,11 @@ class _Remembered:
 class Relay:
     """Asks uplinks for what is neither packument nor tarball, and remembers it in memory."""
 
-    def __init__(self, *, routing: Routing, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, *, routing: Routing, documents: Documents, monotonic: Callable[[], float]
+    ) -> None:
         self._routing = routing
+        self._documents = documents
         self._monotonic = monotonic
         self._memory: OrderedDict[str, _Remembered] = OrderedDict()
         self._held_bytes = 0
@@ -71,13 +76,20 @@ class Relay:
 
         NotFound if none has any: npm then skips the check.
         """
-        return await self._remembered(_KEYS, _KEYS_AGE, lambda: self._all_keys(request_id))
+        return await self._remembered(
+            KEYS, _KEYS_AGE, lambda: self._all_keys(request_id), self._kept_keys
+        )
 
     async def attestations(self, name: PackageName, version: str, request_id: str = "") -> Document:
         """The attestations of one version, as its uplink has them, byte for byte."""
         uplink = (await self._routing.mirror(name)).uplink
-        path = f"-/npm/v1/attestations/{name.escaped}@{quote(version, safe='')}"
-        return await self._passed_on(uplink, path, _ATTESTATIONS_AGE, "attestations", request_id)
+        path = attestations_path(name, version)
+        return await self._remembered(
+            f"{uplink.name} {path}",
+            _ATTESTATIONS_AGE,
+            lambda: self._documents.ask(uplink, path, "attestations", request_id),
+            lambda: self._documents.kept(uplink.name, path),
+        )
 
     async def search(self, query: str, request_id: str = "") -> Document:
         """An uplink's answer to a search, as it came; its `freshness` says which uplink's.
@@ -137,22 +149,21 @@ class Relay:
         return self._routing.mirrors[rest].uplink
 
     async def _all_keys(self, request_id: str) -> bytes:
-        named = (await self._routing.guard()).uplinks
-        uplinks = [each.uplink for key, each in self._routing.mirrors.items() if key in named]
-        answers = await asyncio.gather(*(self._keys_of(uplink, request_id) for uplink in uplinks))
-        # Two mirrors of one registry give the same keys.
-        keys = {wire.dumps(key): key for answer in answers for key in answer}
-        if not keys:
-            raise errors.NotFound(reason="no uplink has signing keys")
-        return wire.dumps({"keys": list(keys.values())})
+        uplinks = await self._asked_for_keys()
+        return _all_of(
+            await asyncio.gather(*(self._documents.ask_keys(each, request_id) for each in uplinks))
+        )
 
-    async def _keys_of(self, uplink: upstream.Uplink, request_id: str) -> list[object]:
-        try:
-            body = await self._get(uplink, _KEYS, "signing keys", request_id)
-        except (errors.NotFound, errors.InvalidRequest):
-            return []
-        keys = wire.loads(body).get("keys")
-        return keys if isinstance(keys, list) else []
+    async def _kept_keys(self) -> bytes | None:
+        """What all uplinks have said last; nothing if one of them never was asked."""
+        uplinks = await self._asked_for_keys()
+        kept = [await self._documents.kept(uplink.name, KEYS) for uplink in uplinks]
+        known = [body for body in kept if body is not None]
+        return _all_of(known) if len(known) == len(kept) else None
+
+    async def _asked_for_keys(self) -> list[upstream.Uplink]:
+        named = (await self._routing.guard()).uplinks
+        return [each.uplink for key, each in self._routing.mirrors.items() if key in named]
 
     async def _passed_on(
         self, uplink: upstream.Uplink, path: str, age: timedelta, what: str, request_id: str
@@ -181,8 +192,13 @@ class Relay:
         return body
 
     async def _remembered(
-        self, key: str, age: timedelta, ask: Callable[[], Coroutine[object, object, bytes]]
+        self,
+        key: str,
+        age: timedelta,
+        ask: Callable[[], Coroutine[object, object, bytes]],
+        kept: Callable[[], Awaitable[bytes | None]] | None = None,
     ) -> Document:
+        """From memory while it is fresh; else asked for. `kept` is what a disk has in its place."""
         held = self._memory.get(key)
         if held is not None and self._monotonic() - held.at < age.total_seconds():
             return self._document(held, CacheState.HIT)
@@ -197,13 +213,26 @@ class Relay:
         patience = None if held is None else _PATIENCE.total_seconds()
         done, _ = await asyncio.wait({flight}, timeout=patience)
         if held is None:
-            return self._document(flight.result(), CacheState.MISS)
+            return await self._landed(flight, kept)
         if not done:
             return self._document(held, CacheState.STALE, "the uplink is slow")
         try:
             return self._document(flight.result(), CacheState.MISS)
         except errors.UplinkError as fault:
             return self._document(held, CacheState.STALE, str(fault))
+
+    async def _landed(
+        self,
+        flight: asyncio.Task[_Remembered],
+        kept: Callable[[], Awaitable[bytes | None]] | None,
+    ) -> Document:
+        try:
+            return self._document(flight.result(), CacheState.MISS)
+        except errors.UplinkError as fault:
+            body = None if kept is None else await kept()
+            if body is None:
+                raise
+            return plain(body, Freshness(CacheState.STALE, reason=str(fault)))
 
     def _remember(self, held: _Remembered) -> None:
         before = self._memory.pop(held.key, None)
@@ -218,3 +247,14 @@ class Relay:
     ) -> Document:
         age = timedelta(seconds=max(self._monotonic() - held.at, 0))
         return plain(held.body, Freshness(state, age, reason=reason))
+
+
+def _all_of(answers: Iterable[bytes]) -> bytes:
+    """The keys of all answers. NotFound if there are none."""
+    found = [wire.loads(answer).get("keys") for answer in answers]
+    listed = [key for keys in found if isinstance(keys, list) for key in keys]
+    # Two mirrors of one registry give the same keys.
+    unique = {wire.dumps(key): key for key in listed}
+    if not unique:
+        raise errors.NotFound(reason="no uplink has signing keys")
+    return wire.dumps({"keys": list(unique.values())})
