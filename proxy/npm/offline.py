@@ -13,6 +13,11 @@ everywhere: from `versions`, from `time`, and from the dist-tags, which are repa
   version there is.
 
 `created`, `modified` and every field we do not know stay as they are.
+
+Of a package of which nothing is held, versions that are for certain platforms alone (`os`, `cpu`,
+`libc`) are shown all the same. They are somebody's optional dependencies: a client elsewhere never
+fetches their tarballs, but writes them into its lockfile. Without them yarn finds no solution, and
+`npm ci` refuses the lockfile that npm has just made.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from proxy.npm.merge import LATEST
 from proxy.npm.packument import Packument
 from proxy.npm.wire import NULL, Raw
 
+_PLATFORMS = ("os", "cpu", "libc")
 # What `deprecated` is where nobody meant anything by it.
 _NOT_DEPRECATED = frozenset({b"null", b"false", b'""'})
 
@@ -38,11 +44,13 @@ class Narrowed:
 
 
 def narrowed(packument: Packument, held: Collection[str]) -> Narrowed:
-    """The document with the versions that are `held`; the same one if it names no other.
+    """The document with the versions that can be installed; the same one if it names no other.
 
     Raises nothing: one without any version left has no dist-tags either.
     """
     shown = {version: raw for version, raw in packument.versions.items() if version in held}
+    if not shown:
+        shown = {v: raw for v, raw in packument.versions.items() if _is_for_some_platforms(raw)}
     tags = _repaired(packument.dist_tags, shown)
     hidden = tuple(version for version in packument.versions if version not in shown)
     if not hidden and tags == packument.dist_tags:
@@ -138,3 +146,17 @@ def _major(version: str) -> int:
 def _is_deprecated(manifest: Raw) -> bool:
     fields = _object(manifest)
     return fields is not None and bytes(fields.get("deprecated", NULL)) not in _NOT_DEPRECATED
+
+
+def _is_for_some_platforms(manifest: Raw) -> bool:
+    """Whether it names platforms it is for; `!win32` names but one that it is not for."""
+    fields = _object(manifest) or {}
+    return any(_names_some(wire.loads(fields[key])) for key in _PLATFORMS if key in fields)
+
+
+def _names_some(value: object) -> bool:
+    words = value if isinstance(value, list) else [value]
+    return bool(words) and all(
+        isinstance(word, str) and word not in {"", "any"} and not word.startswith("!")
+        for word in words
+    )

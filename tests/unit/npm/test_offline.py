@@ -131,6 +131,43 @@ def test_no_version_left() -> None:
     assert (shown["versions"], shown["dist-tags"], shown["name"]) == ({}, {}, "lodash")
 
 
+PLATFORMS: list[dict[str, Any]] = [{"os": ["darwin"]}, {"cpu": "arm64"}, {"libc": ["musl"]}]
+NO_PLATFORMS: list[Any] = [
+    {},
+    {"os": ["!win32"]},
+    {"os": []},
+    {"os": ["any"]},
+    {"os": None, "cpu": ""},
+    {"cpu": [7]},
+    7,
+]
+
+
+@pytest.mark.parametrize("fields", PLATFORMS)
+def test_of_other_platforms_nothing_is_hidden(fields: dict[str, Any]) -> None:
+    """A package of which nothing is held shows the versions that are for certain platforms."""
+    value = document("1.0.0", "1.1.0", "1.2.0")
+    for version in ("1.0.0", "1.1.0"):
+        value["versions"][version] |= fields
+
+    shown = narrowed(value)
+
+    assert (list(shown["versions"]), shown["dist-tags"]) == (
+        ["1.0.0", "1.1.0"],
+        {"latest": "1.1.0"},
+    )
+    assert list(narrowed(value, "1.0.0")["versions"]) == ["1.0.0"]
+
+
+@pytest.mark.parametrize("manifest", NO_PLATFORMS)
+def test_what_is_for_no_certain_platform_is_hidden(manifest: Any) -> None:
+    """A version that names no platform, or one it is not for, is hidden unless it is held."""
+    value = document("1.0.0")
+    value["versions"]["1.0.0"] = manifest
+
+    assert narrowed(value)["versions"] == {}
+
+
 @pytest.mark.parametrize("field", ["time", "dist-tags"])
 def test_an_odd_field_passes(field: str) -> None:
     """A `time` or `dist-tags` that is no object stays what it is."""
