@@ -17,6 +17,7 @@ from yarl import URL
 
 from proxy.web import routes
 from tests.fakes.uplink import FakeUplink
+from tests.process import Process
 from tests.publishing import hosting
 
 MIB = 1024 * 1024
@@ -35,6 +36,27 @@ BODIES = {
     "brackets in an object": b'{"versions":{"1.0.0":[' + b"[]," * 20_000 + b"[]]}}",
     "nested in a version": b'{"versions":{"1.0.0":' + b"[" * 30_000 + b"]" * 30_000 + b"}}",
 }
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+async def test_an_audit_of_nothing_but_brackets(
+    tmp_path: Path, uplink: FakeUplink, is_packed: bool
+) -> None:
+    """An audit whose values would take hundreds of MiB is refused before they are made."""
+    body = b'{"a":[' + b"[]," * (5 * MIB) + b"[]]}"
+    headers = {"content-type": "application/json"}
+    if is_packed:
+        body, headers = gzip.compress(body), {**headers, "content-encoding": "gzip"}
+    async with Process(tmp_path, uplink.url) as process, aiohttp.ClientSession() as session:
+        before = _peak_bytes(process.pid)
+        url = f"{process.url}/-/npm/v1/security/advisories/bulk"
+        async with session.post(url, data=io.BytesIO(body), headers=headers) as reply:
+            said = await reply.json()
+        grown = _peak_bytes(process.pid) - before
+
+    assert (reply.status, said["code"]) == (400, "E_INVALID")
+    assert "values" in said["error"]
+    assert grown < 100 * MIB  # the body itself, packed and plain, and its pieces
 
 
 @pytest.mark.parametrize("kind", BODIES)
