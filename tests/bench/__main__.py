@@ -12,13 +12,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import recording, results, table, tools
+from tests.bench import page, recording, results, table, tools
 from tests.bench.corpus import TRACE, Corpus
 from tests.bench.figures import Finding
 from tests.bench.rows import ROWS
 from tests.bench.stage import Pace, Progress, staged
 
-KEPT = Path(__file__).resolve().parents[2] / ".bench"
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / ".bench"
+PAGE = ROOT / "docs" / "performance.md"
 QUICK, THOROUGH = Pace(2, 1, is_quick=True), Pace(6, 3, is_quick=False)
 
 
@@ -40,6 +42,9 @@ def main() -> None:
                     console.print(line(finding), markup=False, highlight=False, soft_wrap=True)
                     findings.append(finding)
                 results.save(KEPT / "results", name, findings, is_quick=asked.quick)
+    if asked.write or not (asked.rows or asked.quick):
+        kept = [results.load(KEPT / "results", name) for name in ROWS]
+        page.write(PAGE, [result for result in kept if result], found.versions)
 
 
 def alone(progress: Progress) -> None:
@@ -65,6 +70,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of each comparison (6, or 2 with --quick)")
     parser.add_argument("--seconds", type=float, help="of each load (3, or 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="see whether all works")
+    parser.add_argument("--write", action="store_true",
+                        help="write docs/performance.md, as a run of all rows does")  # fmt: skip
     parser.add_argument("--record", action="store_true", help="record again (needs the network)")
     asked = parser.parse_args()
     if unknown := [name for name in asked.rows if name not in ROWS]:

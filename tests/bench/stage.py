@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tests.bench import checks
+from tests.bench import checks, synthetic
 from tests.bench.asking import asking
 from tests.bench.corpus import Corpus, keep
 from tests.bench.peers import nginx, packhouse, verdaccio
@@ -119,11 +119,12 @@ class Stage:
 @contextmanager
 def staged(corpus: Corpus, tools: Tools, pace: Pace, progress: Progress) -> Iterator[Stage]:
     """Yield a stage, and end everything that was started on it."""
+    large = synthetic.made(corpus.folder.with_name("synthetic"))
     place = RAM if RAM.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="packhouse-bench-", dir=place))
     try:
         with (
-            packhouse.replaying(corpus.folder, log=folder / "uplink.log") as uplink,
+            packhouse.replaying(corpus.folder, large, log=folder / "uplink.log") as uplink,
             ExitStack() as held,
         ):
             yield Stage(corpus, tools, uplink, folder, pace, progress, held)

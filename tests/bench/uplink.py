@@ -57,11 +57,13 @@ class Store:
             self._asked["tarballs"] += 1
             return _reply(self._tarballs[path], ("Content-Type: application/octet-stream",))
         is_short = "vnd.npm.install-v1" in headers.get("accept", "")
-        found = self._packuments.get((Form.ABBREVIATED if is_short else Form.FULL, path[1:]))
+        form = Form.ABBREVIATED if is_short else Form.FULL
+        if (form, path[1:]) not in self._packuments:
+            form = Form.FULL  # as registries do that know one form
+        found = self._packuments.get((form, path[1:]))
         self._asked["others" if found is None else "packuments"] += 1
         if found is None:
             return _reply(b'{"error":"Not found"}', status="404 Not Found")
-        form = Form.ABBREVIATED if is_short else Form.FULL
         return _packument(form, *next(found), headers)
 
     def _control(self, path: str) -> dict[str, int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.bench.figures import Finding, Measure, Series
 
-RATE, SECONDS, MILLISECONDS, MEBIBYTES = "req/s", "s", "ms", "MiB"
+RATE, MEBIBYTES = "req/s", "MiB"
+SECONDS, MILLISECONDS, MICROSECONDS = "s", "ms", "µs"
 
 
 def number(value: float) -> str:
@@ -32,7 +33,7 @@ def goal(finding: Finding) -> str:
         return ""
     bound = f"{finding.goal.sense.value} {finding.goal.limit:,g}"
     if finding.measure is Measure.RATIO and finding.peer is not None:
-        return f"{bound} of {finding.peer.who}"
+        return f"{bound} x {finding.peer.who}"
     if finding.measure is Measure.DIFFERENCE and finding.peer is not None:
         return f"{bound} {finding.unit} more than {finding.peer.who}"
     return f"{bound} {finding.unit}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from tests.bench.figures import Finding
-from tests.bench.rows import cold, judged, load
+from tests.bench.rows import cold, growth, judged, load, memory, stall, start
 from tests.bench.stage import Stage
 
 Row = Callable[[Stage], Iterator[Finding]]
@@ -21,5 +21,9 @@ ROWS: Mapping[str, Row] = {
     "first-byte": cold.first_byte,
     "cold": cold.cold,
     "warm": cold.warm,
+    "memory": memory.memory,
+    "stall": stall.stall,
+    "growth": growth.growth,
+    "start": start.start,
 }
 """In the order in which they are measured and reported."""

@@ -10,14 +10,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.bench import checks, rounds, trace
+from tests.bench import checks, trace
 from tests.bench.corpus import SMALL
 from tests.bench.figures import Finding, at_least
 from tests.bench.peers import packhouse
-from tests.bench.rows.load import rate, shuffled
+from tests.bench.rows.load import alternated, cost, rate, sample, shuffled
 from tests.bench.stage import CORES, Stage
 from tests.bench.trace import Request
-from tests.bench.wording import RATE
 from tests.clients.server import COMMAND
 
 RULES = [
@@ -40,12 +39,12 @@ def judged(stage: Stage) -> Iterator[Finding]:
             small = [trace.packument(SMALL)]
             for what, requests in ("mixed", shuffled(stage)), (SMALL, small):
                 trials = {
-                    OPEN: partial(rate, stage, stage.us, requests),
-                    KNOWN: partial(rate, stage, guarded, _with(bearer, requests)),
+                    OPEN: partial(sample, stage, stage.us, requests),
+                    KNOWN: partial(sample, stage, guarded, _with(bearer, requests)),
                 }
-                found = rounds.series(trials, stage.pace.rounds, stage.progress.tick)
-                us, peer, goal = found[KNOWN], found[OPEN], at_least(0.9)
-                yield Finding("judged", f"{what}, {KNOWN}", RATE, us, peer, goal=goal)
+                found = alternated(stage, trials)
+                yield rate("judged", f"{what}, {KNOWN}", found, KNOWN, OPEN, at_least(0.9))
+                yield cost("judged", f"{what}: server CPU a request", found, KNOWN, OPEN)
 
 
 def _token(folder: Path) -> str:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from tests.bench import rounds, trace
+from tests.bench import processes, rounds, trace
 from tests.bench.asking import asking
 from tests.bench.corpus import LARGE, MEDIUM, MEGABYTE, SMALL
 from tests.bench.figures import Finding, Goal, Measure, Series, at_least, at_most
 from tests.bench.peers.peer import Peer
 from tests.bench.stage import Stage
 from tests.bench.trace import Form, Request
-from tests.bench.wording import MILLISECONDS, RATE
+from tests.bench.wording import MICROSECONDS, MILLISECONDS, RATE
 
 CROWD = 256
 SEED = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What came of one load: answers a second, and what a request cost the server's processes."""
+
+    rate: float
+    p99_ms: float
+    cpu_us: float
+
+
+Trial = Callable[[int], Sample]
+Samples = Mapping[str, Sequence[Sample]]
+
+
 def mixed(stage: Stage) -> Iterator[Finding]:
     """The requests of one npm install, mixed, on 16 connections."""
     us, alone, static = stage.us, stage.alone, stage.static
-    peers = [us, alone, static, stage.caching, stage.verdaccio]
-    found = rates(stage, peers, shuffled(stage))
+    found = sampled(stage, [us, alone, static, stage.caching, stage.verdaccio], shuffled(stage))
     for mine, theirs, goal in (
         (us, static, at_least(0.6)),
         (us, stage.verdaccio, at_least(60)),
@@ -31,48 +44,48 @@ def mixed(stage: Stage) -> Iterator[Finding]:
         (alone, static, None),
         (alone, stage.verdaccio, None),
     ):
-        yield _rate("mixed", mine.name, found, mine, theirs, goal)
+        what = f"mixed trace, {mine.name.partition(', ')[2]}"
+        yield rate("mixed", what, found, mine.name, theirs.name, goal)
+    for theirs in static, stage.verdaccio:
+        yield cost("mixed", "mixed trace: server CPU a request", found, us.name, theirs.name)
 
 
 def crowd(stage: Stage) -> Iterator[Finding]:
     """The same on 256 connections: how long the slowest of a hundred waits."""
-    requests, pace = shuffled(stage), stage.pace
-    trials = {
-        peer.name: partial(_crowded, stage, peer, requests) for peer in (stage.us, stage.static)
-    }
-    found = rounds.series(trials, pace.rounds, stage.progress.tick)
-    yield Finding(
-        "crowd",
-        f"p99 on {CROWD} connections, no error",
-        MILLISECONDS,
-        found[stage.us.name],
-        found[stage.static.name],
-        Measure.RATIO,
-        at_most(3),
+    us, static = stage.us.name, stage.static.name
+    found = sampled(stage, [stage.us, stage.static], shuffled(stage), connections=CROWD)
+    ours, theirs = (
+        (Series(who, tuple(each.p99_ms for each in found[who]))) for who in (us, static)
     )
+    what = f"p99 on {CROWD} connections, no error"
+    yield Finding("crowd", what, MILLISECONDS, ours, theirs, Measure.RATIO, at_most(3))
 
 
 def packuments(stage: Stage) -> Iterator[Finding]:
     """One packument alone: small, medium and large, in both forms."""
     goals = {SMALL: at_least(30), MEDIUM: at_least(200), LARGE: at_least(1000)}
+    us, static, verdaccio = stage.us, stage.static, stage.verdaccio
     for name, goal in goals.items():
         for form in Form:
             request = trace.packument(name, form)
-            found = rates(stage, [stage.us, stage.static, stage.verdaccio], [request])
+            found = sampled(stage, [us, static, verdaccio], [request])
             size = len(stage.corpus.body(request)) / 1000
             what = f"{name}, {form.value} ({size:.1f} kB)"
-            yield _rate("packuments", what, found, stage.us, stage.static, at_least(0.6))
-            yield _rate("packuments", what, found, stage.us, stage.verdaccio, goal)
+            yield rate("packuments", what, found, us.name, static.name, at_least(0.6))
+            yield rate("packuments", what, found, us.name, verdaccio.name, goal)
+            yield cost("packuments", f"{what}: server CPU", found, us.name, static.name)
 
 
 def tarballs(stage: Stage) -> Iterator[Finding]:
     """One tarball alone: a small one, and one of about 4 MB."""
+    us, static, verdaccio = stage.us, stage.static, stage.verdaccio
     for size, goal in ((10_000, at_least(0.6)), (4 * MEGABYTE, at_least(0.9))):
         request = stage.corpus.tarball_near(size)
-        found = rates(stage, [stage.us, stage.static, stage.verdaccio], [request])
+        found = sampled(stage, [us, static, verdaccio], [request])
         what = f"{request.path.rpartition('/')[2]} ({stage.corpus.tarballs[request.path]:,} B)"
-        yield _rate("tarballs", what, found, stage.us, stage.static, goal)
-        yield _rate("tarballs", what, found, stage.us, stage.verdaccio, None)
+        yield rate("tarballs", what, found, us.name, static.name, goal)
+        yield rate("tarballs", what, found, us.name, verdaccio.name)
+        yield cost("tarballs", f"{what}: server CPU", found, us.name, static.name)
 
 
 def unchanged(stage: Stage) -> Iterator[Finding]:
@@ -80,18 +93,17 @@ def unchanged(stage: Stage) -> Iterator[Finding]:
     request = trace.packument(SMALL, Form.ABBREVIATED)
     with asking(stage.us.url) as client:
         etag = client.get(request).headers["etag"]
-    conditional = Request(request.path, request.accept, others=(("If-None-Match", etag),))
-    with asking(stage.us.url) as client:
+        conditional = replace(request, others=(("If-None-Match", etag),))
         if client.get(conditional).status != 304:
             raise SystemExit("our ETag, sent back, is not answered with 304")
     whole, nothing = "200 answers", "304 answers"
     trials = {
-        whole: partial(rate, stage, stage.us, [request]),
-        nothing: partial(rate, stage, stage.us, [conditional]),
+        whole: partial(sample, stage, stage.us, [request]),
+        nothing: partial(sample, stage, stage.us, [conditional]),
     }
-    found = rounds.series(trials, stage.pace.rounds, stage.progress.tick)
-    goal = at_least(1.5)
-    yield Finding("unchanged", f"304 for {SMALL}", RATE, found[nothing], found[whole], goal=goal)
+    found = alternated(stage, trials)
+    yield rate("unchanged", f"304 for {SMALL}", found, nothing, whole, at_least(1.5))
+    yield cost("unchanged", f"304 for {SMALL}: server CPU", found, nothing, whole)
 
 
 def shuffled(stage: Stage) -> list[Request]:
@@ -101,24 +113,46 @@ def shuffled(stage: Stage) -> list[Request]:
     return requests
 
 
-def rates(stage: Stage, peers: Sequence[Peer], requests: Sequence[Request]) -> dict[str, Series]:
-    """Answers a second of each peer, in alternating rounds."""
-    trials = {peer.name: partial(rate, stage, peer, requests) for peer in peers}
-    return rounds.series(trials, stage.pace.rounds, stage.progress.tick)
+def sampled(
+    stage: Stage, peers: Sequence[Peer], requests: Sequence[Request], connections: int = 0
+) -> Samples:
+    """Load each peer in alternating rounds, after one that does not count."""
+    trials = {
+        peer.name: partial(sample, stage, peer, requests, connections=connections) for peer in peers
+    }
+    return alternated(stage, trials)
 
 
-def rate(stage: Stage, peer: Peer, requests: Sequence[Request], number: int) -> float:
-    """One trial; each round begins elsewhere in the list."""
+def alternated(stage: Stage, trials: Mapping[str, Trial]) -> Samples:
+    """Do a round that does not count, so that every process has met every request; then the rest.
+
+    What fills a peer beforehand asks on one connection, and so fills one worker's memory only.
+    """
+    rounds.alternate(trials, 1, stage.progress.tick)
+    return rounds.alternate(trials, stage.pace.rounds, stage.progress.tick)
+
+
+def sample(
+    stage: Stage, peer: Peer, requests: Sequence[Request], number: int, *, connections: int = 0
+) -> Sample:
+    """Load one peer once; each round begins elsewhere in the list."""
     start = number * len(requests) // max(1, stage.pace.rounds)
-    return stage.wrk.load(peer, [*requests[start:], *requests[:start]], stage.pace.seconds).rate
+    turned = [*requests[start:], *requests[:start]]
+    before = processes.use(peer.pid).cpu_seconds
+    load = stage.wrk.load(peer, turned, stage.pace.seconds, connections)
+    spent = processes.use(peer.pid).cpu_seconds - before
+    return Sample(load.rate, 1000 * load.p99, 1_000_000 * spent / load.requests)
 
 
-def _crowded(stage: Stage, peer: Peer, requests: Sequence[Request], _number: int) -> float:
-    load = stage.wrk.load(peer, requests, stage.pace.seconds, connections=CROWD)
-    return load.p99 * 1000
-
-
-def _rate(
-    row: str, what: str, found: dict[str, Series], us: Peer, peer: Peer, goal: Goal | None
+def rate(
+    row: str, what: str, found: Samples, us: str, peer: str, goal: Goal | None = None
 ) -> Finding:
-    return Finding(row, what, RATE, found[us.name], found[peer.name], goal=goal)
+    """Compare answers a second."""
+    ours, theirs = (Series(who, tuple(each.rate for each in found[who])) for who in (us, peer))
+    return Finding(row, what, RATE, ours, theirs, goal=goal)
+
+
+def cost(row: str, what: str, found: Samples, us: str, peer: str) -> Finding:
+    """Compare the processor time of a request, which other work on the machine changes least."""
+    ours, theirs = (Series(who, tuple(each.cpu_us for each in found[who])) for who in (us, peer))
+    return Finding(row, what, MICROSECONDS, ours, theirs)

@@ -27,7 +27,7 @@ def test_a_comparison_is_one_line() -> None:
     assert table.cells(finding) == (
         "`mixed`",
         "two workers",
-        ">= 0.6 of nginx",
+        ">= 0.6 x nginx",
         "2,000 (1,000 to 3,000) req/s",
         "nginx: 4,000 (4,000 to 4,000) req/s",
         "0.50 (0.25 to 0.75)",
