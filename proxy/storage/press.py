@@ -108,18 +108,17 @@ class Press:
         if intake.file is not None:
             return await self._settle_file(intake, intake.file, name, fetched_at, shasums)
         body = intake.body
-        checked = await _run(len(body), lambda: pressing.check(body, name, fetched_at, shasums))
+        checked, read = await _run(len(body), lambda: _checked(body, name, fetched_at, shasums))
         digest = hashlib.sha512(checked.gzipped).hexdigest()
         revision, is_stored = checked.revision or intake.revision, True
+        # Whoever had it fetched asks for something of it next.
+        self._parsed.keep(revision, read, len(body))
         try:
             await self._blobs.put(checked.gzipped, digest)
         except StorageAway:
             if len(body) > _PARSED_BYTES:
                 raise
             is_stored = False
-            at = checked.judged.modified_at
-            read = await _run(len(body), lambda: _parsed(checked.gzipped, name, at))
-            self._parsed.keep(revision, read, len(body))
         return Settled(
             revision=revision,
             digest=digest,
@@ -417,6 +416,13 @@ class Rendered:
     async def close(self) -> None:
         """Remove the file; may be called again."""
         await self._file.discard()
+
+
+def _checked(
+    body: bytes, name: PackageName, fetched_at: datetime, shasums: Mapping[str, str]
+) -> tuple[pressing.Checked, Packument]:
+    checked = pressing.check(body, name, fetched_at, shasums)
+    return checked, pressing.parse(checked.body, name, checked.judged.modified_at)
 
 
 def _parsed(gzipped: bytes, name: PackageName, fetched_at: datetime) -> Packument:

@@ -44,11 +44,12 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A body that was found sound, gzip, and how it was judged.
+    """A body that was found sound, as it is and gzip, and how it was judged.
 
     `revision` is None if it is what came, else it names what was made of that (blake2b, hex).
     """
 
+    body: bytes
     gzipped: bytes
     judged: packument.Judged
     revision: str | None
@@ -80,7 +81,7 @@ def check(
         body = packument.with_shasums(body, shasums)
         revision = hashlib.blake2b(body, digest_size=REVISION_BYTES).hexdigest()
     judged = packument.judge(body, name=name, fetched_at=fetched_at)
-    return Checked(encoding.gzip(body), judged, revision)
+    return Checked(body, encoding.gzip(body), judged, revision)
 
 
 def unpack(gzipped: bytes) -> bytes:

@@ -294,8 +294,19 @@ async def test_lost_body_is_said_to_be_lost(bench: Bench, size: str) -> None:
 
     assert was_there
     assert not await bench.press.has(record)
-    with pytest.raises(BodyLost):
-        await bench.press.render(record, form=Form.FULL, base_url="http://us.example")
+    async with Press(blobs=bench.blobs) as later:
+        with pytest.raises(BodyLost):
+            await later.render(record, form=Form.FULL, base_url="http://us.example")
+
+
+async def test_what_was_settled_is_not_read_again(bench: Bench) -> None:
+    """Whoever had a body fetched is answered from what was read of it then."""
+    record = await stored(bench, SIZES["medium"])
+    await bench.blobs.delete(record.digest)
+
+    said = await bench.press.dist_tags(record, NAME)
+
+    assert json.loads(said) == a_packument(SIZES["medium"])["dist-tags"]
 
 
 async def test_damaged_body_is_lost(bench: Bench, size: str) -> None:
@@ -306,8 +317,9 @@ async def test_damaged_body_is_lost(bench: Bench, size: str) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
-    with pytest.raises(BodyLost):
-        await bench.press.dist_tags(record, NAME)
+    async with Press(blobs=bench.blobs) as later:
+        with pytest.raises(BodyLost):
+            await later.dist_tags(record, NAME)
 
 
 async def test_large_reply_is_a_file_that_goes(bench: Bench) -> None:
