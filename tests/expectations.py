@@ -1,7 +1,7 @@
 """What RELIABILITY's fault matrix expects of every fault of an uplink, said once.
 
-W is a package that is held, C one that is not. Each function plays one fault through the whole
-product, and then mends the uplink and sees that nothing of the fault was kept.
+W is a package that is held with its tarball, C one that is not. Each function plays one fault
+through the whole product, and then mends the uplink and sees that nothing of the fault was kept.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ async def stale_while(registry: Registry, uplink: FakeUplink, fault: Script | No
     publish(uplink)
     before = await registry.packument(NAME)
     assert before.status == 200, before.body
+    # While the uplink is away, what is shown is what is held.
+    assert (await fetch(registry, TARBALL)).status == 200
     publish(uplink, "2.0.0")
     registry.clock.advance(minutes=6)
     await _break(uplink, f"/{NAME}", fault)
