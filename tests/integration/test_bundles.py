@@ -282,6 +282,25 @@ async def test_a_lockfile_says_what_is_carried(tmp_path: Path, uplink: FakeUplin
     assert "a@1.0.0" in said
 
 
+async def test_a_package_without_tarballs_is_known_inside(
+    tmp_path: Path, uplink: FakeUplink
+) -> None:
+    """Of a package that is only asked about, the packument goes along with its latest version."""
+    uplink.publish("a", "1.0.0", optionalDependencies={"a-haiku": "*"})
+    uplink.publish("a-haiku", "1.0.0", os=["haiku"])
+    uplink.publish("a-haiku", "2.0.0", os=["haiku"])
+    outside = await filled(tmp_path / "outside", uplink, "a@1.0.0")
+    async with Registry(outside.data, uplink.url) as registry:
+        assert (await registry.packument("a-haiku")).status == 200
+
+    inside = await _crossed(tmp_path, uplink, outside)
+    listed = await inside.listed()
+    document = await _document(inside, "a-haiku")
+
+    assert listed == "a  1.0.0\na-haiku\n"
+    assert list(document["versions"]) == ["2.0.0"]
+
+
 async def test_what_lives_here_is_not_carried_and_not_taken(
     tmp_path: Path, uplink: FakeUplink
 ) -> None:

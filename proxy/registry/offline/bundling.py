@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.npm import bundles, carrying, integrity, names, packument, render, signing
+from proxy.npm import bundles, carrying, integrity, merge, names, packument, render, signing
 from proxy.npm.bundles import BadBundle, Entry, Kind
 from proxy.npm.packument import Packument
 from proxy.npm.policy import Rules
@@ -150,12 +150,13 @@ class Bundling:
             lacking.append(f"{name}@{version}{': optional, and not held' if is_optional else ''}")
         if versions is None and selection.packages and not carried:
             plan.missing.append(name)
-        if document is None or not carried:
+        listed = carried.keys() or (set() if document is None else _known(document, versions))
+        if document is None or not listed:
             return
         new = _new(document, carried, since)
         if not new and not _is_newer(document, since):
             return
-        body = carrying.trimmed(document, carried.keys())
+        body = carrying.trimmed(document, listed)
         self._add(plan, Kind.PACKUMENT, uplink, name, "", body, spool)
         for version in new:
             tarball = carried[version]
@@ -278,6 +279,18 @@ def _is_promised(sri: str | None, shasum: str | None, digest: str) -> bool:
     if expected is None or expected.algorithm != "sha512":
         return True
     return bytes.fromhex(digest) in expected.digests
+
+
+def _known(document: Packument, versions: set[str] | None) -> set[str]:
+    """What is listed of a package without any tarball here: the versions asked for, or its latest.
+
+    Clients ask for the packuments of packages that they do not install, above all of optional ones
+    for other platforms, and have to be told that there are such.
+    """
+    if versions is not None:
+        return versions & document.versions.keys()
+    latest = document.dist_tags.get(merge.LATEST, "")
+    return {latest if latest in document.versions else list(document.versions)[-1]}
 
 
 def _new(

@@ -32,8 +32,8 @@ class Findings:
     """What an import of a bundle does, or would do.
 
     `new` are the tarballs that are not held, `changed` the packages of which anything has to be
-    written, `left_out` those that live here and are not taken from a bundle. `is_known` if this very
-    bundle was imported before.
+    written, `left_out` those that live here and are not taken from a bundle. What `is_known` was
+    imported before.
     """
 
     head: Head

@@ -96,7 +96,7 @@ class Importing:
         tarballs = [each for each in await self._index.tarballs(name) if each.uplink == uplink]
         records = [await self._index.packument(uplink, name, form) for form in Form]
         modified = max((each.modified_at for each in records if each is not None), default=None)
-        if modified is None or not tarballs:
+        if modified is None:
             return None
         return Held(render.iso(modified), {each.version: each.digest for each in tarballs})
 

@@ -122,14 +122,18 @@ class _Verification:
             await self._on_packument(entry, carried)
 
     def _check_versions(self, entry: Entry, listing: Packument) -> None:
-        """Every tarball is listed, and every version is carried (or was, in an earlier bundle)."""
+        """Every tarball is listed, and every version is carried.
+
+        It may have been so in an earlier bundle, or the package is one that is only known.
+        """
         carried = self._versions.get(entry.name, set())
         for version in sorted(carried):
             dist = packument.dist(listing, version)
             if dist is None:
                 raise BadBundle(reason=f"{entry} does not list {version}, whose tarball is here")
             self._promises[entry.name, version] = dist
-        if self._manifest.predecessor is None and listing.versions.keys() != carried:
+        is_whole = not carried or listing.versions.keys() == carried
+        if self._manifest.predecessor is None and not is_whole:
             absent = sorted(listing.versions.keys() - carried)
             raise BadBundle(reason=f"{entry} lists {absent[0]}, whose tarball is not here")
 
