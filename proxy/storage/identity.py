@@ -169,7 +169,8 @@ class People(Protocol):
     async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> int:
         """Replace the hash, and end every login but the deed's own; granular tokens stay.
 
-        Both or neither; returns how many logins have ended.
+        What was granted on a web page and waits to be taken ends too. All or nothing; returns how
+        many logins have ended.
         """
 
     async def renew_hash(self, name: str, before: str, after: str) -> None:

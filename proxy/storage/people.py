@@ -61,6 +61,7 @@ class SqlitePeople(SqliteTeams):
             _require_user(db, name)
             db.execute(schema.SET_PASSWORD, (name, micros(deed.at), password_hash))
             audit.append(db, Action.USER, name, deed, {"change": "password"})
+            db.execute(schema.DROP_GRANTED, (name,))
             return _drop_tokens(db, schema.DROP_LOGINS, (name, deed.token_key), deed)
 
         return await self._database.write(work)

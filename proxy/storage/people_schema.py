@@ -188,6 +188,7 @@ TAKE_SESSION = """
 DELETE FROM sessions WHERE id_hash = ? AND expires_at > ? AND state = 'granted'
 RETURNING id_hash, expires_at, state, user, handover, facts
 """
+DROP_GRANTED = "DELETE FROM sessions WHERE user = ? AND state = 'granted'"
 DROP_EXPIRED_SESSIONS = "DELETE FROM sessions WHERE expires_at <= ? RETURNING 1"
 
 ADD_FAILURE = """

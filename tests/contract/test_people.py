@@ -284,6 +284,18 @@ async def test_login_hands_its_token_over_once(people: People) -> None:
     assert await people.session("ab", NOON) is None
 
 
+async def test_another_password_ends_what_was_granted(people: People) -> None:
+    """With a new password what waits to be taken by who knew the old one is gone."""
+    await known(people, "ann", "bob")
+    for user in ("ann", "bob"):
+        await people.add_session(LoginSession(user, NOON + MINUTE))
+        await people.grant_session(user, user, b"", ROOT)
+
+    await people.set_password("ann", "hash", ROOT)
+    left = [await people.session(user, NOON) is not None for user in ("ann", "bob")]
+    assert left == [False, True]
+
+
 async def test_login_is_decided_once(people: People) -> None:
     """A login that was refused is not granted, and one that was granted is not refused."""
     await people.add_session(LoginSession("ab", NOON + MINUTE))

@@ -60,6 +60,8 @@ class MemoryPeople:
 
     async def set_password(self, name: str, password_hash: str | None, deed: Deed) -> int:
         self._alter(name, deed, "password", password_hash=password_hash)
+        granted = (SessionState.GRANTED, name)
+        self._sessions = {h: s for h, s in self._sessions.items() if (s.state, s.user) != granted}
         held = [token for token in await self.tokens(name) if token.kind is not TokenKind.GRANULAR]
         ended = [token for token in held if token.key != deed.token_key]
         self._revoke(ended, deed)

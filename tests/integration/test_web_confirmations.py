@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 
 from proxy.npm.policy import HOSTED, Rule, Rules
+from proxy.storage.hosted import SqliteHosted, open_database
+from proxy.storage.hosting import Deed
+from tests.hosting import a_version
 from tests.logins import begin, login_of
 from tests.people import PASSWORD, add_user, code_of
 from tests.registry import Answer, Registry
@@ -14,12 +17,16 @@ from tests.registry import Answer, Registry
 
 @pytest.fixture
 async def writer(registry: Registry) -> Registry:
-    """A registry that hosts @acme, with ann, whose writes need the second factor."""
+    """A registry with @acme/ui of ann, whose writes need the second factor, and of bob."""
     await registry.stop()
     rules = Rules((Rule(("@acme/*",), HOSTED), *registry.config.rules.rules))
     registry.config = replace(registry.config, rules=rules)
     await registry.start()
     await add_user(registry, totp_mode="auth-and-writes")
+    async with open_database(registry.config.storage.path / "hosted.sqlite") as database:
+        hosted, deed = SqliteHosted(database), Deed("ann", registry.clock.now())
+        await hosted.publish(a_version(), deed)
+        await hosted.set_owners("@acme/ui", ["ann", "bob"], deed)
     return registry
 
 
@@ -53,7 +60,7 @@ async def test_88_a_write_is_confirmed_on_the_web(writer: Registry) -> None:
     assert asked.headers["WWW-Authenticate"] == "OTP"
     assert waiting.status == 202
     assert page.status == 200
-    assert first.status not in {401, 403}, first.body
+    assert first.status == 201, first.body
     assert second.status == 401
 
 

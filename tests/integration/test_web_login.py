@@ -9,6 +9,7 @@ import pytest
 
 from proxy.storage.hosting import Action
 from proxy.storage.identity import AuditQuery
+from proxy.storage.passwords import Passwords
 from tests.logins import begin
 from tests.people import PASSWORD, add_user, code_of, people_of
 from tests.registry import Registry
@@ -248,6 +249,20 @@ async def test_somebody_who_was_disabled_gets_no_token(registry: Registry) -> No
     await people_of(registry).set_disabled("ann", True, row.deed)
 
     assert (await login.poll()).status == 404
+
+
+async def test_another_password_ends_what_the_old_one_allowed(registry: Registry) -> None:
+    """Who knew the old password has no token coming; who waits for an answer still waits."""
+    await add_user(registry)
+    allowed, waiting = await begin(registry), await begin(registry)
+    await allowed.answer()
+    people = people_of(registry)
+    (row,) = await people.audit(AuditQuery(user="ann"))
+
+    await people.set_password("ann", await Passwords().hash("another horse entirely"), row.deed)
+
+    assert (await allowed.poll()).status == 404
+    assert (await waiting.poll()).status == 202
 
 
 # --- the second factor ----------------------------------------------------------------------------
