@@ -6,6 +6,8 @@ import argparse
 import fcntl
 import inspect
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ QUICK, THOROUGH = Pace(2, 1, is_quick=True), Pace(6, 3, is_quick=False)
 def main() -> None:
     """Measure what the command line asks for."""
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that all is ended
     console = Console()
     with _progress(console) as progress:
         alone(progress)

@@ -99,7 +99,7 @@ def _hits(stage: Stage, folders: dict[str, Path]) -> dict[str, Series]:
 
 def _starts(stage: Stage, folder: Path) -> Series:
     stage.progress.tick(f"growth: starting on {folder.name}")
-    samples = [ready_after(folder, 1) for _ in range(min(3, stage.pace.rounds))]
+    samples = [ready_after(folder, 1).seconds for _ in range(min(3, stage.pace.rounds))]
     return Series("Packhouse", tuple(samples))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.bench import processes
 from tests.bench.corpus import UPLINK
 from tests.bench.figures import Finding, Measure, Series, at_most
 from tests.bench.peers import packhouse
-from tests.bench.processes import running
 from tests.bench.stage import CORES, Stage
 from tests.bench.wording import SECONDS
 from tests.clients.server import COMMAND, free_port
@@ -28,23 +29,34 @@ def start(stage: Stage) -> Iterator[Finding]:
     for number in range(stage.pace.rounds):
         stage.progress.tick(f"round {number + 1}")
         samples.append(ready_after(folder, CORES))
-    us_ready = Series("Packhouse", tuple(samples))
     what = f"ready, {CORES} workers"
-    yield Finding("start", what, SECONDS, us_ready, None, Measure.VALUE, at_most(1))
+    taken = Series("Packhouse", tuple(each.seconds for each in samples))
+    yield Finding("start", what, SECONDS, taken, None, Measure.VALUE, at_most(1))
+    spent = Series("Packhouse", tuple(each.cpu_seconds for each in samples))
+    yield Finding("start", f"{what}: CPU of all processes", SECONDS, spent)
 
 
-def ready_after(folder: Path, workers: int) -> float:
-    """Start on a data folder, wait until it is ready, stop; the seconds until it was."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How long a start took, and the processor time it needed, which others change less."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def ready_after(folder: Path, workers: int) -> Start:
+    """Start on a data folder, wait until it is ready, stop."""
     url = f"http://127.0.0.1:{free_port()}"
     argv = [str(COMMAND), "serve", "--listen", url.removeprefix("http://"), "--data", str(folder)]
     argv += ["--uplink", UPLINK, "--workers", str(workers)]
     began = time.perf_counter()
-    with running(argv, folder.with_suffix(".start.log")):
+    with processes.running(argv, folder.with_suffix(".start.log")) as process:
         while not _is_ready(url):
             if time.perf_counter() - began > LIMIT_SECONDS:
                 raise SystemExit(f"not ready after {LIMIT_SECONDS} s, with {folder}")
             time.sleep(0.005)
-        return time.perf_counter() - began
+        taken = time.perf_counter() - began
+        return Start(taken, processes.use(process.pid).cpu_seconds)
 
 
 def _is_ready(url: str) -> bool:
