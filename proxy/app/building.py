@@ -60,6 +60,7 @@ def build(
     app[keys.PROFILES] = hosting.profiles
     app[keys.PUBLISHING] = hosting.publishing
     app[keys.RELAY] = mirroring.relay
+    app[keys.AHEAD] = mirroring.ahead
     app[keys.SIGNATURES] = hosting.signatures
     app[keys.SEARCHING] = hosting.searching
     app[keys.SWITCHING] = hosting.switching
@@ -135,6 +136,7 @@ async def _observe(metrics: Metrics, storage: Storage, mirroring: Mirroring) -> 
     while True:
         asking = sum(mirror.in_flight for mirror in mirroring.mirrors.values())
         metrics.flights(asking + len(mirroring.downloads))
+        await mirroring.ahead.expire()
         for name, state in mirroring.states().items():
             metrics.breaker(name, is_open=state != "closed")
         try:

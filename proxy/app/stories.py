@@ -24,6 +24,8 @@ from proxy.registry.hosting.starring import Starring
 from proxy.registry.hosting.tags import Tags
 from proxy.registry.hot import Hot
 from proxy.registry.merged import Merged
+from proxy.registry.mirroring.ahead import Ahead
+from proxy.registry.mirroring.ahead import Limits as AheadLimits
 from proxy.registry.mirroring.audits import Audits
 from proxy.registry.mirroring.documents import Documents
 from proxy.registry.mirroring.downloads import Downloads
@@ -59,6 +61,8 @@ _SMALL_TARBALL_BYTES = 128 * 1024
 # Of the memory for replies three quarters are for what is mirrored, half packuments and half
 # tarballs, the rest for what is hosted; no single one takes more than a sixteenth of its share.
 _LARGEST_SHARE = 16
+# What is fetched ahead and not asked for yet is a small part of the cache.
+AHEAD_BYTES = 256 * 1024 * 1024
 # How long it takes at most until a worker knows which names another one has published.
 _RECHECK = timedelta(seconds=1)
 
@@ -91,6 +95,7 @@ class Mirroring:
     packuments: Packuments
     tarballs: Tarballs
     downloads: Downloads
+    ahead: Ahead
     relay: Relay
     documents: Documents
     audits: Audits
@@ -188,6 +193,16 @@ class Mirroring:
                 clock=clock,
             ),
             downloads=downloads,
+            ahead=Ahead(
+                limits=_ahead(config),
+                routing=routing,
+                index=storage.index,
+                press=storage.press,
+                downloads=downloads,
+                has_room=storage.upkeep.has_room,
+                monotonic=monotonic,
+                on_outcome=metrics.ahead,
+            ),
             relay=Relay(routing=routing, documents=documents, monotonic=monotonic),
             documents=documents,
             audits=Audits(routing=routing),
@@ -204,6 +219,7 @@ class Mirroring:
             stack.push_async_callback(close)
         for mirror in self.mirrors.values():
             stack.push_async_callback(mirror.close)
+        stack.push_async_callback(self.ahead.close)
 
     def states(self) -> dict[str, str]:
         """What the breaker of each uplink says."""
@@ -351,6 +367,7 @@ class Hosting:
                 permissions=permissions,
                 packuments=mirroring.packuments,
                 tarballs=mirroring.tarballs,
+                ahead=mirroring.ahead,
                 relay=mirroring.relay,
                 published=published,
                 merged=merged,
@@ -403,3 +420,15 @@ class Hosting:
         if not damaged:
             return {}
         return {"hosted": f"{damaged} published tarballs are damaged; the log names them"}
+
+
+def _ahead(config: Config) -> AheadLimits | None:
+    if not config.cache.ahead:
+        return None
+    # What is never fresh would be asked for again when the client comes.
+    kept = (each for each in config.uplinks if uplinks.ages(config, each).max_age)
+    return AheadLimits(
+        at_once={each.name: max(1, each.concurrency // 4) for each in kept},
+        unclaimed_bytes=min(AHEAD_BYTES, config.cache.max_size_bytes // 16),
+        remembered=config.cache.max_age,
+    )

@@ -120,6 +120,9 @@ class Cache:
         "forever",
         "how long a stale copy is served while the uplink is away",
     )
+    ahead: bool = _value(
+        values.BOOL, default=True, about="ask uplinks at once for what a cold client will ask next"
+    )
     rendered_size_bytes: int = _value(
         values.SIZE, "2GiB", "the most disk that rendered packuments may take"
     )

@@ -73,10 +73,12 @@ def choose(
     *,
     exact: Sequence[str] = (),
     specs: Sequence[str] = (),
+    likely: Sequence[str] = (),
 ) -> Chosen:
     """Choose among a package's versions, each with its manifest: `exact` ones, and by range or tag.
 
-    What is wrong in a manifest counts as absent.
+    Of a range in `likely` the one version is chosen that most clients take. What is wrong in a
+    manifest counts as absent.
     """
     found: dict[str, None] = {}
     missing = [version for version in exact if version not in versions]
@@ -86,6 +88,9 @@ def choose(
         found.update((version, None) for version in picked)
         if not picked:
             missing.append(spec)
+    taken = {spec: _likeliest(versions, tags, spec) for spec in likely}
+    found.update((version, None) for version in taken.values() if version is not None)
+    missing.extend(spec for spec, version in taken.items() if version is None)
     choices = (_choice(version, versions[version]) for version in found)
     return Chosen(tuple(choices), tuple(missing))
 
@@ -106,6 +111,18 @@ def _picked(
         yield fit[-1]
         sound = (each for each in reversed(fit) if not _is_deprecated(versions[each]))
         yield next(sound, fit[-1])
+
+
+def _likeliest(
+    versions: Mapping[str, bytes | Raw], tags: Mapping[str, str], spec: str
+) -> str | None:
+    """`latest` where the range admits it, else the highest; few need all versions looked at."""
+    tagged, latest = tags.get(spec, spec), tags.get(_LATEST)
+    if tagged in versions:
+        return tagged
+    if latest in versions and ranges.satisfies(str(latest), spec, loose=True):
+        return latest
+    return ranges.max_satisfying(versions, spec, loose=True)
 
 
 def _in_order(versions: Mapping[str, bytes | Raw], spec: str) -> list[str]:

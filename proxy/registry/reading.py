@@ -11,6 +11,7 @@ from proxy.npm.names import PackageName
 from proxy.registry.answers import Document, Held, Tarball
 from proxy.registry.hosting.published import Published
 from proxy.registry.merged import Merged
+from proxy.registry.mirroring.ahead import Ahead
 from proxy.registry.mirroring.packuments import Packuments
 from proxy.registry.mirroring.relay import Relay
 from proxy.registry.mirroring.tarballs import Tarballs
@@ -27,6 +28,7 @@ class Reading:
         permissions: Permissions,
         packuments: Packuments,
         tarballs: Tarballs,
+        ahead: Ahead,
         relay: Relay,
         published: Published,
         merged: Merged,
@@ -34,6 +36,7 @@ class Reading:
         self._permissions = permissions
         self._packuments = packuments
         self._tarballs = tarballs
+        self._ahead = ahead
         self._relay = relay
         self._published = published
         self._merged = merged
@@ -51,6 +54,7 @@ class Reading:
             return await self._published.document(name, form, base_url)
         if origin.is_merged:
             return await self._merged.document(name, form, base_url, request_id)
+        self._ahead.asked(name, form)
         return await self._packuments.document(name, form, base_url, request_id)
 
     async def document_at_hand(
@@ -91,6 +95,7 @@ class Reading:
             return await self._published.tarball(name, file)
         if origin.is_merged:
             return await self._merged.tarball(name, file, request_id)
+        self._ahead.asked(name, file)
         return await self._tarballs.open(name, file, request_id)
 
     async def tarball_at_hand(self, caller: Caller, name: PackageName, file: str) -> Held | None:

@@ -237,14 +237,19 @@ class Press:
         *,
         exact: Sequence[str] = (),
         specs: Sequence[str] = (),
+        likely: Sequence[str] = (),
     ) -> Chosen:
         """The versions that are asked for (npm/choosing.py). Raises BodyLost."""
 
         async def big() -> Chosen:
-            said = await self._ask("choose", record, exact=list(exact), specs=list(specs))
+            said = await self._ask(
+                "choose", record, exact=list(exact), specs=list(specs), likely=list(likely)
+            )
             return wire.Reader(Chosen).read(str(said).encode())
 
-        return await self._of(record, name, lambda of: pressing.choose(of, exact, specs), big)
+        return await self._of(
+            record, name, lambda of: pressing.choose(of, exact, specs, likely), big
+        )
 
     async def narrowed(
         self, record: PackumentRecord, held: Collection[str], view: Mapping[str, str]

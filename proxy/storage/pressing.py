@@ -113,9 +113,11 @@ def dist(of: Packument, name: PackageName, file: str) -> packument.Dist | None:
     return None if version is None else packument.dist(of, version)
 
 
-def choose(of: Packument, exact: Sequence[str], specs: Sequence[str]) -> Chosen:
+def choose(
+    of: Packument, exact: Sequence[str], specs: Sequence[str], likely: Sequence[str]
+) -> Chosen:
     """The versions that are asked for, by themselves and by ranges, and what those need."""
-    return choosing.choose(of.versions, of.dist_tags, exact=exact, specs=specs)
+    return choosing.choose(of.versions, of.dist_tags, exact=exact, specs=specs, likely=likely)
 
 
 def narrowed(of: Packument, held: Collection[str], view: Mapping[str, str]) -> Shown:
@@ -177,8 +179,8 @@ class _Steps:
     def dist_tags(self, body: str, name: str, at: str) -> str:
         return render.dist_tags(self._packument(body, name, at)).decode()
 
-    def choose(self, body: str, name: str, at: str, exact: list[str], specs: list[str]) -> str:
-        return wire.dumps(choose(self._packument(body, name, at), exact, specs)).decode()
+    def choose(self, body: str, name: str, at: str, **asked: list[str]) -> str:
+        return wire.dumps(choose(self._packument(body, name, at), **asked)).decode()
 
     def narrowed(
         self, body: str, out: str, name: str, at: str, held: list[str], view: dict[str, str]

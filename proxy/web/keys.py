@@ -42,6 +42,13 @@ class Callers(Protocol):
         """Count a 401 for credentials that are not good. Raises TooManyRequests."""
 
 
+class Ahead(Protocol):
+    """Has asked now what a client will ask next."""
+
+    def follow(self, name: PackageName, form: Form, freshness: Freshness) -> None:
+        """A client was sent this packument whole."""
+
+
 class Reading(Protocol):
     """All that may be read of a package, by whoever asks."""
 
@@ -376,6 +383,7 @@ class Exchange:
 
 
 CALLERS: web.AppKey[Callers] = web.AppKey("callers", Callers)
+AHEAD: web.AppKey[Ahead] = web.AppKey("ahead", Ahead)
 READING: web.AppKey[Reading] = web.AppKey("reading", Reading)
 PUBLISHING: web.AppKey[Publishing] = web.AppKey("publishing", Publishing)
 ACCESS: web.AppKey[PackageAccess] = web.AppKey("access", PackageAccess)

@@ -66,6 +66,9 @@ class Metrics:
         self._upstream = self._histogram(
             "upstream_seconds", "Time an uplink took", "uplink", "kind", "outcome"
         )
+        self._ahead = self._counter(
+            "ahead_requests", "Answers asked for ahead, by what became of them", "outcome"
+        )
         self._breakers = self._gauge(
             "breaker_open", "1 while an uplink is not asked", "max", "uplink"
         )
@@ -92,6 +95,10 @@ class Metrics:
     def upstream(self, uplink: str, kind: str, outcome: str, seconds: float) -> None:
         """Note one call to an uplink; `outcome` is a status or a word such as "timeout"."""
         self._upstream.labels(uplink, kind, outcome).observe(seconds)
+
+    def ahead(self, outcome: str) -> None:
+        """Count an answer that was asked for ahead; `outcome` is "used" or "wasted"."""
+        self._ahead.labels(outcome).inc()
 
     def breaker(self, uplink: str, *, is_open: bool) -> None:
         """Note the state of an uplink's breaker."""

@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from proxy.npm import names
 from proxy.npm.forms import Form
 from proxy.web import negotiation, replies
-from proxy.web.keys import EXCHANGE, READING, expect
+from proxy.web.keys import AHEAD, EXCHANGE, READING, expect
 from proxy.web.targets import Manifest, Packument
 
 
@@ -25,7 +25,10 @@ async def get_packument(request: web.Request) -> web.StreamResponse:
         exchange.caller, target.name, form, exchange.address.base_url, exchange.id
     )
     cache_control = replies.NO_STORE if is_for_write else None
-    return await replies.document(request, found, cache_control=cache_control)
+    reply = await replies.document(request, found, cache_control=cache_control)
+    if reply.status == 200 and request.method == hdrs.METH_GET:
+        request.app[AHEAD].follow(target.name, form, found.freshness)
+    return reply
 
 
 async def get_manifest(request: web.Request) -> web.StreamResponse:

@@ -29,6 +29,12 @@ from urllib.parse import unquote
 ABBREVIATED = "application/vnd.npm.install-v1+json"
 FULL = "application/json"
 _PATIENCE_SECONDS = 60
+_KEYS = frozenset({
+    "name", "version", "dist", "deprecated", "bin", "directories", "engines", "os", "cpu", "libc",
+    "funding", "dependencies", "devDependencies", "optionalDependencies", "peerDependencies",
+    "peerDependenciesMeta", "acceptDependencies", "bundleDependencies", "hasInstallScript",
+    "_hasShrinkwrap",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,19 @@ def uplink(folder: Path, *, wait_seconds: float, record_from: str = "") -> Itera
             yield address
         finally:
             process.communicate(timeout=_PATIENCE_SECONDS)
+
+
+def abbreviated(body: bytes) -> bytes:
+    """The abbreviated form of a packument: what is recorded may know the full one alone."""
+    whole = json.loads(body)
+    times = whole.get("time", {})
+    modified = times.get("modified") or max(times.values(), default="2026-01-01T00:00:00.000Z")
+    versions = {
+        version: {key: value for key, value in manifest.items() if key in _KEYS}
+        for version, manifest in whole.get("versions", {}).items()
+    }
+    short = {"name": whole["name"], "dist-tags": whole["dist-tags"], "versions": versions}
+    return json.dumps({**short, "modified": modified}, separators=(",", ":")).encode()
 
 
 class Answers:
@@ -104,7 +123,8 @@ class Answers:
             status, headers, body = refusal.code, refusal.headers, b"{}"
         if accept:
             body = body.replace(f"{self._record_from}/".encode(), f"{self.address}/".encode())
-            body = gzip.compress(body, 6)
+            is_long = accept == ABBREVIATED and status == 200
+            body = gzip.compress(abbreviated(body) if is_long else body, 6)
         stored = Stored(
             path, accept, status, headers.get("content-type", FULL), headers.get("etag", ""),
             self._count,

@@ -78,6 +78,9 @@ class Stories:
         if self.failure is not None:
             raise self.failure
 
+    def follow(self, name: PackageName, form: Form, freshness: Freshness) -> None:
+        self.calls.append(("follow", name.full, form, freshness.state))
+
     async def document(
         self, caller: Caller, name: PackageName, form: Form, base_url: str, request_id: str
     ) -> Document:
@@ -219,6 +222,7 @@ async def serve(
     app = web.Application(middlewares=[guard])
     for key in (
         keys.CALLERS,
+        keys.AHEAD,
         keys.READING,
         keys.AUDITS,
         keys.RELAY,

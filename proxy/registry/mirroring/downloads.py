@@ -68,6 +68,16 @@ class Downloads:
             task.add_done_callback(lambda ended: self._ended(download, ended))
         return Reader(download=self._running[key][0], blobs=self._blobs)
 
+    def begin(self, promise: Promise) -> asyncio.Task[None] | None:
+        """Begin the download that keeps `promise`, for nobody yet; None if it is under way.
+
+        The task ends when the tarball is stored or given up, and never raises.
+        """
+        if promise.key in self._running:
+            return None
+        self.join(promise)
+        return self._running[promise.key][1]
+
     async def close(self) -> None:
         """Cancel what is under way, and its readers are cut; what is verified is stored first."""
         running = list(self._running.values())

@@ -131,3 +131,33 @@ def test_all_that_is_chosen_fits_and_the_highest_is_among_it(versions, spec, dat
     assert (highest in chosen) == bool(chosen)
     assert all(ranges.satisfies(each, spec) for each in chosen)
     assert not ranges.satisfies(latest, spec) or latest in chosen
+
+
+@pytest.mark.parametrize(
+    ("spec", "likeliest"),
+    [
+        ("", "2.0.0"),
+        ("latest", "2.0.0"),
+        ("next", "3.0.0-rc.1"),
+        ("^1.0.0", "1.2.0"),
+        (" >=1 ", "2.0.0"),
+        ("1.0.0", "1.0.0"),
+        ("^2.1.0", "2.1.0"),
+        ("^9.0.0", None),
+        ("no range at all", None),
+    ],
+)
+def test_what_most_clients_take(spec, likeliest):
+    """Of a likely range one version is chosen: latest if it may be, else the highest."""
+    versions = dict.fromkeys(("1.0.0", "1.2.0", "2.0.0", "2.1.0", "3.0.0-rc.1"), b"{}")
+    tags = {"latest": "2.0.0", "next": "3.0.0-rc.1"}
+    chosen = choosing.choose(versions, tags, likely=[spec])
+    assert taken(chosen) == ([likeliest] if likeliest else [])
+    assert chosen.missing == (() if likeliest else (spec,))
+
+
+def test_likely_versions_are_chosen_once():
+    """Two likely ranges that take the same version choose it once."""
+    versions = {"1.0.0": b"{}", "2.0.0": b"{}"}
+    chosen = choosing.choose(versions, {"latest": "2.0.0"}, likely=["^2.0.0", "*", "^1.0.0"])
+    assert taken(chosen) == ["2.0.0", "1.0.0"]
