@@ -36,6 +36,12 @@ class Expected:
         is_known = self.algorithm == "sha512" and len(self.digests) == 1
         return self.digests[0].hex() if is_known else None
 
+    @property
+    def sha1_hex(self) -> str | None:
+        """The SHA-1 in hex, if nothing better vouches for the bytes."""
+        is_all = self.algorithm == "sha1" and len(self.digests) == 1
+        return self.digests[0].hex() if is_all else None
+
 
 class Verifier:
     """Hashes bytes as they go by and says whether they are what was promised.

@@ -108,7 +108,14 @@ class Index(Protocol):
 
     async def tarball(self, name: str, file: str) -> TarballRecord | None: ...
 
-    async def put_tarball(self, record: TarballRecord) -> None: ...
+    async def put_tarball(self, record: TarballRecord, *, shasum: str | None = None) -> None:
+        """Insert or replace; `shasum` is the SHA-1 (hex) that it was fetched for, if that is all.
+
+        Which digest that was is remembered: of several the first one, whatever becomes of it.
+        """
+
+    async def first(self, uplink: str, name: str, file: str, shasum: str) -> str | None:
+        """The digest of the tarball that came first under this SHA-1."""
 
     async def drop_tarball(self, name: str, file: str) -> str | None:
         """Forget one tarball; adds to the change log.

@@ -82,10 +82,19 @@ CREATE TABLE imports (
 );
 """
 
+# What came first of tarballs that nothing but a SHA-1 vouches for; it outlives the tarballs.
+_FIRSTS = """
+CREATE TABLE firsts (
+    uplink TEXT NOT NULL, name TEXT NOT NULL, file TEXT NOT NULL, shasum TEXT NOT NULL,
+    digest TEXT NOT NULL, PRIMARY KEY (name, file, uplink, shasum)
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES + changes.TABLES + _TOTALS.format(kind="packuments") + _TOTALS.format(kind="tarballs"),
     _BUNDLES,
     _OFFLINE,
+    _FIRSTS,
 )
 
 PUT_PACKUMENT = """
@@ -119,6 +128,11 @@ ON CONFLICT (name, file) DO UPDATE SET uplink = excluded.uplink, version = exclu
 _TARBALL = (
     "SELECT uplink, name, file, version, digest, size_bytes, stored_at, used_at FROM tarballs "
 )
+NOTE_FIRST = """
+INSERT INTO firsts (uplink, name, file, shasum, digest) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (name, file, uplink, shasum) DO NOTHING
+"""
+GET_FIRST = "SELECT digest FROM firsts WHERE uplink = ? AND name = ? AND file = ? AND shasum = ?"
 GET_TARBALL = _TARBALL + "WHERE name = ? AND file = ?"
 TARBALLS_OF = _TARBALL + "WHERE name = ? ORDER BY file"
 LEAST_RECENTLY_USED = _TARBALL + "ORDER BY used_at LIMIT ?"

@@ -73,10 +73,22 @@ class SqliteIndex:
         found = self._database.read(schema.GET_TARBALL, (name, file))
         return rows.tarball(found[0]) if found else None
 
-    async def put_tarball(self, record: TarballRecord) -> None:
+    async def put_tarball(self, record: TarballRecord, *, shasum: str | None = None) -> None:
         """Insert or replace."""
         row = rows.of_tarball(record)
-        await self._database.write(lambda db: db.execute(schema.PUT_TARBALL, row))
+
+        def work(db: Connection) -> None:
+            db.execute(schema.PUT_TARBALL, row)
+            if shasum is not None:
+                key = (record.uplink, record.name, record.file, shasum)
+                db.execute(schema.NOTE_FIRST, (*key, record.digest))
+
+        await self._database.write(work)
+
+    async def first(self, uplink: str, name: str, file: str, shasum: str) -> str | None:
+        """The digest of what came first under this SHA-1."""
+        found = self._database.read(schema.GET_FIRST, (uplink, name, file, shasum))
+        return cast("str", found[0][0]) if found else None
 
     async def drop_tarball(self, name: str, file: str) -> str | None:
         """Forget one tarball; returns its digest if no record names it any more."""

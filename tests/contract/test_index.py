@@ -57,6 +57,20 @@ def a_tarball(name: str = "left-pad", version: str = "1.0.0", **changes: object)
     return replace(record, **changes)
 
 
+async def test_what_came_first_under_a_shasum(index: Index) -> None:
+    """The first digest of a SHA-1 is remembered for uplink and file, also without the tarball."""
+    key, shasum = ("npm", "left-pad", "left-pad-1.0.0.tgz"), "ab" * 20
+    await index.put_tarball(a_tarball())
+    unknown = await index.first(*key, shasum)
+    await index.put_tarball(a_tarball(), shasum=shasum)
+    await index.put_tarball(a_tarball(digest="cc" * 64), shasum=shasum)
+    await index.drop_tarball("left-pad", "left-pad-1.0.0.tgz")
+
+    assert (unknown, await index.first(*key, shasum)) == (None, "bb" * 64)
+    assert await index.first(*key, "cd" * 20) is None
+    assert await index.first("other", *key[1:], shasum) is None
+
+
 async def test_packument_comes_back_whole(index: Index) -> None:
     """A packument's record is read as it was written, to the microsecond."""
     record = a_packument(missing_since=NOON, last_modified="Mon, 04 May 2026 12:00:00 GMT")

@@ -30,6 +30,7 @@ class MemoryIndex:
         self.is_away = False
         self._packuments: dict[tuple[str, str, Form], PackumentRecord] = {}
         self._tarballs: dict[tuple[str, str], TarballRecord] = {}
+        self._firsts: dict[tuple[str, str, str, str], str] = {}
         self._documents: dict[tuple[str, str], DocumentRecord] = {}
         self._imported: dict[str, datetime] = {}
         self._changes: list[tuple[int, str]] = []
@@ -67,9 +68,16 @@ class MemoryIndex:
         self._alive()
         return self._tarballs.get((name, file))
 
-    async def put_tarball(self, record: TarballRecord) -> None:
+    async def put_tarball(self, record: TarballRecord, *, shasum: str | None = None) -> None:
         self._commit()
         self._tarballs[record.name, record.file] = record
+        if shasum is not None:
+            key = (record.uplink, record.name, record.file, shasum)
+            self._firsts.setdefault(key, record.digest)
+
+    async def first(self, uplink: str, name: str, file: str, shasum: str) -> str | None:
+        self._alive()
+        return self._firsts.get((uplink, name, file, shasum))
 
     async def drop_tarball(self, name: str, file: str) -> str | None:
         self._commit()

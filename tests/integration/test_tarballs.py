@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
+import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +99,33 @@ async def test_a_file_name_in_two_scopes_never_mixes(
     assert [answer.body for answer in cold] == [expected[name] for name in names * 5]
     assert [answer.body for answer in warm] == [expected[name] for name in names]
     assert len(set(expected.values())) == 3
+
+
+@pytest.mark.parametrize("is_other", [False, True])
+async def test_other_bytes_of_the_same_shasum(
+    registry: Registry, uplink: FakeUplink, is_other: bool
+) -> None:
+    """What came first under a shasum is remembered: later on other bytes of it are refused.
+
+    Two files of one SHA-1 are too dear to make here, so it is what is remembered that is exchanged.
+    """
+    data = uplink.publish("old", "1.0.0", dist={"integrity": ""})
+    assert (await registry.get("/old/-/old-1.0.0.tgz")).body == data
+    await registry.idle()
+    await registry.stop()
+    folder = registry.config.storage.path
+    shutil.rmtree(folder / "blobs")
+    with closing(sqlite3.connect(folder / "index.sqlite")) as db, db:
+        noted = db.execute("SELECT name, file, digest FROM firsts").fetchall()
+        if is_other:
+            db.execute("UPDATE firsts SET digest = ?", ("ab" * 64,))
+    await registry.start()
+
+    again = await registry.get("/old/-/old-1.0.0.tgz")
+
+    assert noted == [("old", "old-1.0.0.tgz", hashlib.sha512(data).hexdigest())]
+    assert again.status == (502 if is_other else 200)
+    assert again.json()["code"] == "E_INTEGRITY" if is_other else again.body == data
 
 
 async def test_an_old_tarball_with_a_shasum_only(registry: Registry, uplink: FakeUplink) -> None:

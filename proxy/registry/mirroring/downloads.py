@@ -30,9 +30,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from proxy import errors
+from proxy.npm.integrity import Expected
 from proxy.registry.mirroring.arriving import WATCH_SECONDS, Download, Promise, Reader
 from proxy.registry.mirroring.filling import Filling
 from proxy.storage.base import Blobs, Index, Leases, TarballRecord
@@ -140,7 +142,7 @@ class Downloads:
         return record
 
     async def _lead(self, promise: Promise, download: Download, request_id: str) -> TarballRecord:
-        filling = Filling(promise, download, self._blobs, request_id)
+        filling = Filling(await self._firm(promise), download, self._blobs, request_id)
         try:
             await filling.fill()
             digest = await filling.store()
@@ -157,5 +159,19 @@ class Downloads:
             stored_at=now,
             used_at=now,
         )
-        await self._index.put_tarball(record)
+        shasum = promise.expected.sha1_hex if promise.expected is not None else None
+        await self._index.put_tarball(record, shasum=shasum)
         return record
+
+    async def _firm(self, promise: Promise) -> Promise:
+        """The promise, or where it is a SHA-1 alone, the digest of what has come for it first.
+
+        Two files can be made that have the same SHA-1; whoever has got one is not given the other.
+        """
+        shasum = promise.expected.sha1_hex if promise.expected is not None else None
+        if shasum is None:
+            return promise
+        first = await self._index.first(promise.uplink.name, promise.name, promise.file, shasum)
+        if first is None:
+            return promise
+        return replace(promise, expected=Expected("sha512", (bytes.fromhex(first),)))

@@ -41,6 +41,18 @@ def test_each_algorithm_is_known(algorithm):
     assert verified(expected).problem() is None
 
 
+def test_a_sha1_is_told_where_it_is_all():
+    """The SHA-1 is told where nothing better vouches for the bytes, and only there."""
+    shasum = hashlib.sha1(b"a", usedforsecurity=False).hexdigest()
+    better = "sha512-" + base64.b64encode(hashlib.sha512(b"a").digest()).decode()
+
+    alone, beside = integrity.parse(None, shasum), integrity.parse(better, shasum)
+
+    assert alone is not None
+    assert beside is not None
+    assert (alone.sha1_hex, beside.sha1_hex) == (shasum, None)
+
+
 def test_the_strongest_algorithm_decides():
     """Of several hashes the strongest decides; a wrong weaker one does not matter."""
     expected = integrity.parse(f"{sri('sha1', b'other')} {sri('sha512')}  {sri('sha384')}", None)
