@@ -326,9 +326,7 @@ async def test_a_password_changes_with_its_logins(tmp_path: Path) -> None:
         people = SqlitePeople(database)
         await people.add_user(UserRecord("ann", NOON, NOON, password_hash="old"), ANN)
         await people.add_token(token, ANN)
-        refuse = (
-            "CREATE TRIGGER t BEFORE DELETE ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
+        refuse = "CREATE TRIGGER t BEFORE DELETE ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END"
         await database.write(lambda db: db.execute(refuse))
 
         with pytest.raises(RegistryError):
