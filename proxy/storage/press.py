@@ -1,10 +1,10 @@
 """Press: an uplink's body to a stored one, and a stored one to what is asked of it.
 
-Where a step runs depends on the size of the body's JSON. Up to 64 KiB it runs at once: it takes
-less than a millisecond, and a thread would take longer. Up to 4 MiB it runs in a thread. Above, it
-runs in the pressing process, and the body is in a file all the way, so that neither the loop nor
-our memory feels it. Parsed packuments of the first two kinds are kept for a while by revision:
-fifty tarballs of one package are looked up in one reading of it.
+Where a step runs depends on the size of the body's JSON. Up to 256 KiB it runs at once: it takes
+three milliseconds at most, and a thread would take longer and hold the interpreter all the same. Up
+to 4 MiB it runs in a thread. Above, it runs in the pressing process, and the body is in a file all
+the way, so that neither the loop nor our memory feels it. Parsed packuments of the first two kinds
+are kept for a while by revision: fifty tarballs of one package are looked up in one reading of it.
 
 A disk that takes nothing is no reason to send nothing: a body that cannot be stored is kept parsed
 as well, up to 16 MiB, and whoever asked for it is answered from there.
@@ -36,7 +36,7 @@ from proxy.storage.pressing import Shown
 
 T = TypeVar("T")
 
-SMALL_BYTES = 64 * 1024
+SMALL_BYTES = 256 * 1024
 BIG_BYTES = 4 * 1024 * 1024
 _PARSED_BYTES = 16 * 1024 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024  # a rendered reply that is larger is handed on as a file

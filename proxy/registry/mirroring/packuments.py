@@ -32,6 +32,12 @@ from proxy.storage.press import BodyLost, Press, Rendered
 # this.
 _BELIEVED_FOR = timedelta(seconds=5)
 
+# How long a stale copy is sent offline until its age is judged again.
+_STALE_FOR = timedelta(seconds=10)
+# What is made of a body (gzip) up to this size is made again in less time than the disk's cache
+# takes to keep it.
+_QUICK_BYTES = 16 * 1024
+
 T = TypeVar("T")
 
 
@@ -76,7 +82,7 @@ class Packuments:
         fresh = self._fresh(finished)
         if fresh is not None:
             return fresh
-        as_of = self._hot.sequence
+        as_of, revision = self._hot.sequence, self._hot.revision
 
         async def rendered(copy: Copy) -> Document:
             tag = render.etag(copy.record.revision, form.value, base_url, str(render.RENDERER))
@@ -91,9 +97,8 @@ class Packuments:
             return _packument(body, tag, copy, form)
 
         copy, document = await self._made(name, form, request_id, rendered)
-        is_whole = copy.absence is None
-        if is_whole and isinstance(document.body, bytes) and self._bases.admit(base_url):
-            kept = Finished(document, copy.record.checked_at, copy.fresh_until, copy.presence)
+        kept = self._finished(copy, document, revision)
+        if kept is not None and isinstance(document.body, bytes) and self._bases.admit(base_url):
             self._hot.put(name.full, (form, base_url), kept, len(document.body), as_of=as_of)
         return document
 
@@ -106,9 +111,22 @@ class Packuments:
         # One from the future means that the clock was set back; the mirror knows what to do.
         if finished is None or not finished.checked_at <= now < finished.fresh_until:
             return None
-        if finished.presence.absence is not None:
+        if finished.revision is None:
+            is_good = finished.presence.absence is None
+        else:
+            is_good = finished.revision == self._hot.revision
+        return _aged(finished, now) if is_good else None
+
+    def _finished(self, copy: Copy, document: Document, revision: int | None) -> Finished | None:
+        """What may be sent again without asking; nothing while the uplink is away: it is asked."""
+        fresh_until = copy.fresh_until
+        if copy.absence is None:
+            return Finished(document, copy.record.checked_at, fresh_until, copy.presence)
+        if not copy.absence.is_offline:
             return None
-        return _aged(finished, now)
+        if copy.freshness.state is CacheState.STALE:
+            fresh_until = self._clock() + _STALE_FOR
+        return Finished(document, copy.record.checked_at, fresh_until, copy.presence, revision)
 
     async def manifest(
         self, name: PackageName, spec: str, base_url: str, request_id: str = ""
@@ -183,9 +201,10 @@ class Packuments:
 
     async def _body(self, tag: str, copy: Copy, form: Form, base_url: str) -> bytes | Stored:
         """The rendered bytes: from the cache, or rendered now, once for all who wait."""
-        kept = await self._cache.get(tag) or await self._cache.open(tag)
-        if kept is not None:
-            return kept
+        if copy.record.size_bytes > _QUICK_BYTES:
+            kept = await self._cache.get(tag) or await self._cache.open(tag)
+            if kept is not None:
+                return kept
         flight = self._rendering.join(tag, lambda: self._render(tag, copy, form, base_url))
         rendered = await asyncio.shield(flight)
         if isinstance(rendered, bytes):
@@ -194,7 +213,7 @@ class Packuments:
 
     async def _render(self, tag: str, copy: Copy, form: Form, base_url: str) -> bytes | Rendered:
         rendered = await self._press.render(copy.record, form=form, base_url=base_url)
-        if not self._bases.admit(base_url):
+        if copy.record.size_bytes <= _QUICK_BYTES or not self._bases.admit(base_url):
             return rendered
         if isinstance(rendered, bytes):
             # Kept behind the answer: the client does not wait for our disk.
