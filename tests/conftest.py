@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.uplink import FakeUplink
 from tests.registry import Clock, Registry
+
+# No deadline per example: on a busy machine one slow example says nothing about the code.
+settings.register_profile("packhouse", deadline=None, max_examples=60)
+settings.load_profile("packhouse")
 
 ROOT = Path(__file__).resolve().parent.parent
 

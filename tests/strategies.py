@@ -11,14 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from proxy.npm.names import PackageName
-
-# No deadline per example: on a busy machine one slow example says nothing about the code.
-settings.register_profile("packhouse", deadline=None, max_examples=60)
-settings.load_profile("packhouse")
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LEGACY = _LETTERS + "ABCXYZ-_.!~*'()"
