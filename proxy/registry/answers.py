@@ -86,15 +86,18 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A document in memory, and how long it may be sent without asking: while its uplink is here.
+    """A document in memory, and how long it may be sent without asking.
 
-    Whoever asks is to look whether `presence` knows of an absence.
+    That is while its uplink is here, as far as `presence` knows. One that was narrowed because the
+    operator put its uplink offline has a `revision` of the Index, and is good while that stays:
+    until a tarball comes or goes, or the switch is thrown.
     """
 
     document: Document
     checked_at: datetime
     fresh_until: datetime
     presence: Presence
+    revision: int | None = None
 
 
 def plain(

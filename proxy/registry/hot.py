@@ -72,6 +72,11 @@ class Hot(Generic[V]):
         return entry.value
 
     @property
+    def revision(self) -> int | None:
+        """The change counter as it was when something was last asked for here."""
+        return self._revision
+
+    @property
     def sequence(self) -> Moment:
         """The last change that is known of.
 

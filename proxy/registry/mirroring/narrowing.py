@@ -11,7 +11,8 @@ all versions are held it is the whole one, with that one's ETag and date.
 
 What is held is read from the Index each time: one look-up. So a tarball that is stored, evicted or
 carried here shows at the next request, and nothing has to be thrown away. In memory a narrowed
-document lies under a key that names what is held, where no fresh hit looks; on disk it is not kept.
+document lies under a key that names what is held; on disk it is not kept. While we are offline the
+finished one also lies where hits look, and is good until anybody commits anything to the Index.
 """
 
 from __future__ import annotations
