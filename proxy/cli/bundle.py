@@ -115,7 +115,7 @@ def create(
     if is_all and (specs or files):
         raise click.UsageError("--all is everything; leave it out to carry some packages")
     settings = options.load(config, given)
-    with told():
+    with _told():
         selection = _selection(specs, files)
         receipt = None if since is None else receipts.read(since.read_bytes())
 
@@ -189,7 +189,7 @@ def verify(file: Path, trust: Sequence[Path], config: Path | None, **given: obje
             await verifying.verify(reader, head, on_bytes=on_bytes)
             _show(head.manifest, head.identity, head.key)
 
-    with told():
+    with _told():
         asyncio.run(work())
     _console.print("everything in it is as it was signed")
 
@@ -199,7 +199,7 @@ def verify(file: Path, trust: Sequence[Path], config: Path | None, **given: obje
 @click.option("--json", "is_json", is_flag=True, help="The manifest itself.")
 def show(file: Path, is_json: bool) -> None:
     """What a bundle says that it holds; nothing is verified."""
-    with told(), BundleReader(file) as reader:
+    with _told(), BundleReader(file) as reader:
         head = reader.head()
     if is_json:
         click.echo(head.written)
@@ -268,8 +268,18 @@ def _run(settings: Config, work: Callable[[parts.Bundles], Awaitable[T]]) -> T:
         async with parts.opened(settings) as stories:
             return await work(stories)
 
-    with told():
+    with _told():
         return asyncio.run(run())
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn our errors, and what the system says of a file, into the last line of a command."""
+    try:
+        with told():
+            yield
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
 
 def _trusted(settings: Config, files: Sequence[Path]) -> set[str]:

@@ -194,6 +194,9 @@ def _check(manifest: Manifest) -> None:
             raise BadBundle(reason=f"the manifest has {after} twice, or not in its place")
     if {entry.uplink for entry in manifest.entries} != set(manifest.uplinks):
         raise BadBundle(reason="the uplinks of the manifest are not those of its entries")
+    for url in manifest.uplinks.values():
+        if not (url.isascii() and url.isprintable()):
+            raise BadBundle(reason="the manifest has an address that cannot be shown")
     if manifest.predecessor is not None and not is_digest(manifest.predecessor):
         raise BadBundle(reason="the predecessor in the manifest is not the name of a bundle")
     _check_sizes(manifest)

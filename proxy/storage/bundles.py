@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from proxy.npm import bundles, wire
+from proxy.npm import bundles, signing, wire
 from proxy.npm.bundles import BadBundle, Manifest
 from proxy.storage.base import Damaged
 from proxy.storage.volumes import Volumes, VolumesWriter
@@ -123,6 +123,8 @@ class BundleReader:
         except wire.Undecodable as error:
             raise BadBundle(reason=f"{SIGNATURE} cannot be read: {error}") from error
         head = Head(manifest, written, said.key, said.signature)
+        if not signing.is_bundle_key(said.key):
+            raise BadBundle(reason=f"{SIGNATURE} has no key that this packhouse reads")
         if _signature(head) != data:
             raise BadBundle(reason=f"{SIGNATURE} is not written as packhouse writes it")
         return head

@@ -36,7 +36,7 @@ class Intake:
         self._on_bytes = on_bytes
         self._bodies: dict[str, bytes] = {}
         self._seen: set[str] = set()
-        self._done_bytes = 0
+        self._total_bytes, self._done_bytes = sum(self._sizes.values()), 0
 
     async def until(self, entry: Entry) -> None:
         """Take blobs until that of `entry` has come."""
@@ -64,12 +64,10 @@ class Intake:
                 pass
         self._seen.add(digest)
         self._done_bytes += self._sizes[digest]
-        self._on_bytes(self._done_bytes, sum(self._sizes.values()))
+        self._on_bytes(self._done_bytes, self._total_bytes)
 
     async def _store(self, digest: str, pieces: Iterator[bytes]) -> None:
-        incoming = await self._blobs.create(
-            f"bundle {digest}", self._sizes[digest], is_durable=True
-        )
+        incoming = await self._blobs.create(f"bundle {digest}", self._sizes[digest])
         try:
             for piece in pieces:
                 await incoming.write(piece)

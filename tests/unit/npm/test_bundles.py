@@ -97,6 +97,7 @@ def test_what_no_manifest_says(entries: list[Entry], reason: str) -> None:
         (b"packhouse-bundle/1", b"packhouse-bundle/2", "newer packhouse"),
         (b'"predecessor":null', b'"predecessor":"x"', "not the name of a bundle"),
         (b'"npm":"https', b'"other":"https', "uplinks of the manifest"),
+        (b"https://registry.example", b"\\u001b[31mred", "cannot be shown"),
         (b'{"entries"', b'{"more":1,"entries"', "not written as packhouse writes"),
         (b'{"entries"', b'{"entries":[],"entries"', "not written as packhouse writes"),
         (b'{"entries":[', b'{"entries":[7,', "cannot be read"),
