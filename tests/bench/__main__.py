@@ -8,7 +8,7 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.bench import page, recording, results, table, tools
 from tests.bench.corpus import TRACE, Corpus
 from tests.bench.figures import Finding
 from tests.bench.rows import ROWS
-from tests.bench.stage import Pace, Progress, staged
+from tests.bench.stage import Pace, Progress, Stage, staged
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".bench"
@@ -29,7 +29,7 @@ QUICK, THOROUGH = Pace(2, 1, is_quick=True), Pace(6, 3, is_quick=False)
 def main() -> None:
     """Measure what the command line asks for."""
     asked = arguments()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that all is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that all is ended
     console = Console()
     with _progress(console) as progress:
         alone(progress)
@@ -38,16 +38,33 @@ def main() -> None:
         if asked.record or not (corpus.folder / TRACE).exists():
             corpus = recording.record(corpus.folder, progress.say)
         with staged(corpus, found, _pace(asked), progress) as stage:
-            for name in asked.rows or ROWS:
-                progress.tick(f"{name}: {summary(name)}")
-                findings = []
-                for finding in ROWS[name](stage):
-                    console.print(line(finding), markup=False, highlight=False, soft_wrap=True)
-                    findings.append(finding)
-                results.save(KEPT / "results", name, findings, is_quick=asked.quick)
+            failed = measure(stage, asked.rows or list(ROWS), console)
     if asked.write or not (asked.rows or asked.quick):
         kept = [results.load(KEPT / "results", name) for name in ROWS]
         page.write(PAGE, [result for result in kept if result], found.versions)
+    sys.exit(bool(failed))
+
+
+def measure(stage: Stage, rows: Sequence[str], console: Console) -> Sequence[str]:
+    """Print each finding as it comes, and keep those of a row once it is whole.
+
+    Returns the rows that failed: what one came to before stays, and the others are measured.
+    """
+    failed = []
+    busy = os.getloadavg()[0]
+    for name in rows:
+        stage.progress.tick(f"{name}: {summary(name)}")
+        findings = []
+        try:
+            for finding in ROWS[name](stage):
+                console.print(line(finding), markup=False, highlight=False, soft_wrap=True)
+                findings.append(finding)
+        except SystemExit as reason:
+            failed.append(name)
+            console.print(f"{name} failed: {reason}", markup=False, highlight=False)
+        else:
+            results.save(KEPT / "results", name, findings, is_quick=stage.pace.is_quick, busy=busy)
+    return failed
 
 
 def alone(progress: Progress) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 STOP_SECONDS = 15
+SETTLE_SECONDS, LOOK_SECONDS = 60, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,21 @@ def resident_bytes(pid: int) -> int:
 def share_bytes(pids: Sequence[int]) -> int:
     """The sum of PSS: what is shared counts in equal parts for those who share it."""
     return sum(_field(PROC / str(pid) / "smaps_rollup", "Pss:") for pid in pids)
+
+
+def settle(pid: int) -> None:
+    """Wait until a family of processes hardly works any more, or give up.
+
+    A server goes on with answers whose readers have left, and would take from whoever is next.
+    """
+    limit = time.monotonic() + SETTLE_SECONDS
+    before = use(pid).cpu_seconds
+    while time.monotonic() < limit:
+        time.sleep(LOOK_SECONDS)
+        now = use(pid).cpu_seconds
+        if now - before < 0.2 * LOOK_SECONDS:
+            return
+        before = now
 
 
 @contextmanager

@@ -13,19 +13,26 @@ from tests.bench.figures import Finding
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one row, and when; a quick run shows that a row works, and little more."""
+    """What came of one row, and when; a quick run shows that a row works, and little more.
+
+    `busy` is how many other processes wanted a core when the run began (the load average).
+    """
 
     findings: Sequence[Finding]
     measured_at: datetime
     is_quick: bool
+    busy: float
 
 
-def save(folder: Path, row: str, findings: Iterable[Finding], *, is_quick: bool) -> None:
+def save(
+    folder: Path, row: str, findings: Iterable[Finding], *, is_quick: bool, busy: float
+) -> None:
     """Keep the findings of a row instead of those of its last run."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "is_quick": is_quick,
+        "busy": busy,
         "findings": [finding.as_json() for finding in findings],
     }
     (folder / f"{row}.json").write_text(json.dumps(plain, indent=1, ensure_ascii=False))
@@ -41,4 +48,5 @@ def load(folder: Path, row: str) -> Result | None:
         findings=[Finding.from_json(each) for each in plain["findings"]],
         measured_at=datetime.fromisoformat(plain["measured_at"]),
         is_quick=plain["is_quick"],
+        busy=plain["busy"],
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import processes
 from tests.bench.asking import HOST
 from tests.bench.peers.peer import Peer
 from tests.bench.trace import Request
@@ -20,8 +21,6 @@ from tests.bench.trace import Request
 SCRIPT = Path(__file__).with_name("replay.lua")
 PATIENCE_SECONDS = 20
 """How long an answer may take before it counts as an error."""
-LEAST_ANSWERS, CHANCE_SECONDS = 30, 8
-"""A server at its limit answers as many a second on few connections, and does not begin so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,9 @@ class Wrk:
     def load(
         self, peer: Peer, requests: Sequence[Request], seconds: float, connections: int = 0
     ) -> Load:
-        """Ask `peer` for `seconds`; one that hardly answers in that time gets another chance."""
+        """Ask `peer` for `seconds`, and wait until it has finished what it began; or fail."""
         load = self._run(peer, requests, seconds, connections or self.connections)
-        if load.requests < LEAST_ANSWERS:
-            load = self._run(peer, requests, CHANCE_SECONDS, os.cpu_count() or 1)
+        processes.settle(peer.pid)
         if load.errors or not load.requests:
             raise SystemExit(f"{peer.name}: {load.errors} errors, {load.requests} answers")
         return load

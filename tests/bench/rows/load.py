@@ -17,6 +17,8 @@ from tests.bench.trace import Form, Request
 from tests.bench.wording import MICROSECONDS, MILLISECONDS, RATE
 
 CROWD = 256
+GENTLE_CONNECTIONS, GENTLE_SECONDS = 4, 8
+"""For a server that needs seconds for one answer: at its limit it gives as many on few."""
 SEED = 1
 
 
@@ -68,7 +70,8 @@ def packuments(stage: Stage) -> Iterator[Finding]:
     for name, goal in goals.items():
         for form in Form:
             request = trace.packument(name, form)
-            found = sampled(stage, [us, static, verdaccio], [request])
+            slow = verdaccio if name == LARGE else None
+            found = sampled(stage, [us, static, verdaccio], [request], slow=slow)
             size = len(stage.corpus.body(request)) / 1000
             what = f"{name}, {form.value} ({size:.1f} kB)"
             yield rate("packuments", what, found, us.name, static.name, at_least(0.6))
@@ -114,12 +117,20 @@ def shuffled(stage: Stage) -> list[Request]:
 
 
 def sampled(
-    stage: Stage, peers: Sequence[Peer], requests: Sequence[Request], connections: int = 0
+    stage: Stage,
+    peers: Sequence[Peer],
+    requests: Sequence[Request],
+    *,
+    connections: int = 0,
+    slow: Peer | None = None,
 ) -> Samples:
-    """Load each peer in alternating rounds, after one that does not count."""
-    trials = {
+    """Load each peer in alternating rounds, after one that does not count; one may be `slow`."""
+    trials: dict[str, Trial] = {
         peer.name: partial(sample, stage, peer, requests, connections=connections) for peer in peers
     }
+    if slow is not None:
+        gently = {"connections": GENTLE_CONNECTIONS, "seconds": GENTLE_SECONDS}
+        trials[slow.name] = partial(sample, stage, slow, requests, **gently)
     return alternated(stage, trials)
 
 
@@ -133,13 +144,19 @@ def alternated(stage: Stage, trials: Mapping[str, Trial]) -> Samples:
 
 
 def sample(
-    stage: Stage, peer: Peer, requests: Sequence[Request], number: int, *, connections: int = 0
+    stage: Stage,
+    peer: Peer,
+    requests: Sequence[Request],
+    number: int,
+    *,
+    connections: int = 0,
+    seconds: float = 0,
 ) -> Sample:
     """Load one peer once; each round begins elsewhere in the list."""
     start = number * len(requests) // max(1, stage.pace.rounds)
     turned = [*requests[start:], *requests[:start]]
     before = processes.use(peer.pid).cpu_seconds
-    load = stage.wrk.load(peer, turned, stage.pace.seconds, connections)
+    load = stage.wrk.load(peer, turned, seconds or stage.pace.seconds, connections)
     spent = processes.use(peer.pid).cpu_seconds - before
     return Sample(load.rate, 1000 * load.p99, 1_000_000 * spent / load.requests)
 

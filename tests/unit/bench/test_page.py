@@ -37,11 +37,14 @@ def test_our_page_has_the_marks() -> None:
 
 def test_the_text_says_when_where_and_how_many_goals_are_met() -> None:
     """Every figure stands beside its day, its machine and its programs."""
-    result = results.Result([FINDING], datetime(2026, 11, 22, 9, tzinfo=UTC), is_quick=False)
+    result = results.Result(
+        [FINDING], datetime(2026, 11, 22, 9, tzinfo=UTC), is_quick=False, busy=3.0
+    )
 
     text = " ".join(page.between([result], "2 cores of a thing", {"nginx": "1.2"}).split())
 
     assert text.startswith("2026-11-22, 2 cores of a thing; nginx 1.2.")
+    assert "3 other processes wanted the cores" in text
     assert "Of 1 goals 1 are met." in text
 
 
@@ -53,9 +56,9 @@ def test_the_processor_is_named() -> None:
 
 def test_results_are_kept(tmp_path) -> None:
     """What a row came to the last time is read back; a row that never ran has nothing."""
-    results.save(tmp_path, "start", [FINDING], is_quick=True)
+    results.save(tmp_path, "start", [FINDING], is_quick=True, busy=0.5)
 
     kept = results.load(tmp_path, "start")
     assert kept is not None
-    assert (list(kept.findings), kept.is_quick) == ([FINDING], True)
+    assert (list(kept.findings), kept.is_quick, kept.busy) == ([FINDING], True, 0.5)
     assert results.load(tmp_path, "mixed") is None
