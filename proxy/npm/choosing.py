@@ -31,7 +31,10 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A version that is wanted: its tarball, the platforms it is for, and what it needs."""
+    """A version that is wanted: its tarball, the platforms it is for, and what it needs.
+
+    `spare` are peers that need not be there: clients look at them, and install them for others.
+    """
 
     version: str
     dist: Dist | None
@@ -39,6 +42,7 @@ class Choice:
     cpu: tuple[str, ...]
     libc: tuple[str, ...]
     needs: tuple[Need, ...]
+    spare: tuple[Need, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +152,20 @@ def _is_deprecated(manifest: bytes | Raw) -> bool:
 
 def _choice(version: str, manifest: bytes | Raw) -> Choice:
     fields = _fields(manifest)
+    needs = list(_needs(fields))
     return Choice(
         version=version,
         dist=dists.read(manifest, version),
         os=_texts(fields.os),
         cpu=_texts(fields.cpu),
         libc=_texts(fields.libc),
-        needs=tuple(_needs(fields)),
+        needs=tuple(need for need, is_spare in needs if not is_spare),
+        spare=tuple(need for need, is_spare in needs if is_spare),
     )
 
 
-def _needs(fields: _Fields) -> Iterator[Need]:
-    """What is installed besides: not what is bundled, nor a peer that need not be there."""
+def _needs(fields: _Fields) -> Iterator[tuple[Need, bool]]:
+    """What is not bundled, each with whether it is a peer that need not be there."""
     bundled = {*_texts(fields.bundleDependencies), *_texts(fields.bundledDependencies)}
     unneeded = {
         name
@@ -170,9 +176,9 @@ def _needs(fields: _Fields) -> Iterator[Need]:
     for group in _NEEDED:
         for name, raw in _object(getattr(fields, group)).items():
             spec = wire.text(raw)
-            is_spare = name in bundled or (group == "peerDependencies" and name in unneeded)
-            if spec is not None and not is_spare:
-                yield Need(name, spec, name in optional)
+            if spec is not None and name not in bundled:
+                is_spare = group == "peerDependencies" and name in unneeded
+                yield Need(name, spec, name in optional), is_spare
 
 
 def _fields(manifest: bytes | Raw) -> _Fields:

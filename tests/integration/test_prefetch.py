@@ -265,6 +265,32 @@ async def test_optional_packages_of_platforms(
     assert {name for name in NATIVE if uplink.count(f"/{name}/-/")} == expected
 
 
+async def test_what_is_only_named_can_be_looked_at(folder: Path, uplink: FakeUplink) -> None:
+    """Packuments come of packages for other platforms and of optional peers, and no tarballs.
+
+    npm asks for them without a lockfile, and tries for more than a minute where all it gets is 503.
+    """
+    peers, optional = {"spare": "*", "absent": "*"}, {"native": "1.0.0", "dropped": "1"}
+    meta = {name: {"optional": True} for name in peers}
+    uplink.publish(
+        "a",
+        "1.0.0",
+        peerDependencies=peers,
+        peerDependenciesMeta=meta,
+        optionalDependencies=optional,
+    )
+    uplink.publish("native", "1.0.0", os=["sunos"])
+    lockfile = locked(uplink, native={"optional": True, "os": ["sunos"]})
+    uplink.publish("spare", "1.0.0")
+    uplink.publish("dropped", "1.0.0")
+
+    result = await prefetch(folder, written(folder, lockfile), uplink=uplink.url)
+
+    assert last(result.output).startswith("1 fetched, 1 for another platform")
+    paths = {"/a", "/a/-/a-1.0.0.tgz", "/native", "/spare", "/dropped", "/absent"}
+    assert bodies(uplink).keys() == paths
+
+
 async def test_a_needed_package_comes_whatever_it_is_for(folder: Path, uplink: FakeUplink) -> None:
     """Only what is optional is passed over: an install without the others fails."""
     uplink.publish("a", "1.0.0", os=["sunos"])

@@ -54,7 +54,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Versions and ranges of one package."""
+    """Versions and ranges of one package; with neither, its packument alone."""
 
     name: str
     wanted: tuple[Wanted, ...] = ()
@@ -81,6 +81,7 @@ class Errand:
         self.jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._fit = fit
         self._report = report
+        self._names: set[str] = set()
         self._asked: set[Asked] = set()
         self._chosen: set[tuple[str, str, bool]] = set()
         self._done = 0
@@ -92,6 +93,7 @@ class Errand:
         for wanted in united(files):
             by_name.setdefault(wanted.name, []).append(wanted)
             self._known += 1
+        self._names.update(by_name)
         for name, versions in by_name.items():
             self.jobs.put_nowait(Job(name, wanted=tuple(versions)))
         for asked in (each for file in files for each in file.asked):
@@ -105,6 +107,7 @@ class Errand:
         """Queue a range, unless it was queued before."""
         if asked not in self._asked:
             self._asked.add(asked)
+            self._names.add(asked.name)
             self._known += 1
             self.jobs.put_nowait(Job(asked.name, asked=(asked,)))
 
@@ -121,6 +124,18 @@ class Errand:
                 for need in choice.needs:
                     self._need(f"{job.name}@{choice.version}", need)
             yield choice
+
+    def glance(self, choice: Choice) -> None:
+        """Queue the packuments of what a version names, if nothing else brings them.
+
+        Without a lockfile clients ask for each, be it installed or not, and npm tries for more than
+        a minute where it gets no answer.
+        """
+        for need in (*choice.needs, *choice.spare):
+            found = sources.asked(need.name, need.spec)
+            if not isinstance(found, str) and found[0] not in self._names:
+                self._names.add(found[0])
+                self.jobs.put_nowait(Job(found[0]))
 
     def _need(self, whose: str, need: Need) -> None:
         found = sources.asked(need.name, need.spec)
@@ -152,8 +167,8 @@ class Errand:
         return self._fit is None or platforms.fits(os, cpu, libc, self._fit)
 
     def miss(self, job: Job, missing: Sequence[str], reason: str) -> None:
-        """Settle what was not found. What is optional may be missing."""
-        for version in set(missing):
+        """Settle what of a job was not found. What is optional may be missing."""
+        for version in set(missing).intersection((*job.versions, *job.ranges)):
             is_spare = version in job.ranges and job.is_optional
             outcome = Outcome.LEFT_OUT if is_spare else Outcome.MISSING
             self.settle(f"{job.name}@{version}", outcome, reason)

@@ -127,8 +127,7 @@ class _Work:
         origin = await self._where(name)
         if origin.takes_versions:
             job = await self._here(job, is_all=origin.is_hosted)
-        job = self._errand.fitting(job)
-        if origin.uplink is not None and (job.wanted or job.asked):
+        if origin.uplink is not None:
             await self._there(job, name, self._mirrors[origin.uplink])
 
     async def _here(self, job: Job, *, is_all: bool) -> Job:
@@ -143,10 +142,11 @@ class _Work:
         for version in versions.keys() & set(job.versions):
             self._errand.settle(f"{job.name}@{version}", Outcome.LIVES_HERE)
         for choice in self._errand.newly(job, chosen):
+            self._errand.glance(choice)
             self._errand.settle(f"{job.name}@{choice.version}", Outcome.LIVES_HERE)
         if is_all:
             self._errand.miss(job, chosen.missing, f"{job.name} lives here, and {_NO_VERSION}")
-            return Job(job.name)
+            return job
         rest = tuple(each for each in job.wanted if each.version not in versions)
         # What is here already need not be at the uplink as well.
         asked = tuple(
@@ -156,7 +156,12 @@ class _Work:
         return Job(job.name, rest, asked)
 
     async def _there(self, job: Job, name: PackageName, mirror: Mirror) -> None:
-        """Settle what comes from an uplink."""
+        """Settle what comes from an uplink.
+
+        Of a package for another platform the packument is brought: without a lockfile clients ask
+        for it, and wait long for one of which nothing is known.
+        """
+        due = self._errand.fitting(job)
         try:
             chosen = await self._bringing.choose(
                 mirror, name, exact=job.versions, specs=job.ranges, request_id=self._request_id
@@ -164,16 +169,18 @@ class _Work:
         except errors.StorageAway:
             raise
         except errors.RegistryError as fault:
-            self._give_up(job, fault)
+            self._give_up(due, fault)
             return
         self._errand.miss(
-            job, chosen.missing, f"{mirror.uplink.name} knows {name.full}, but {_NO_VERSION}"
+            due, chosen.missing, f"{mirror.uplink.name} knows {name.full}, but {_NO_VERSION}"
         )
         found = {choice.version: choice for choice in chosen.choices}
-        for wanted in job.wanted:
+        for wanted in due.wanted:
             if wanted.version in found:
+                self._errand.glance(found[wanted.version])
                 await self._tarball(name, mirror, found[wanted.version], wanted)
-        for choice in self._errand.newly(job, chosen):
+        for choice in self._errand.newly(due, chosen):
+            self._errand.glance(choice)
             wanted = Wanted(name.full, choice.version, is_optional=job.is_optional)
             await self._tarball(name, mirror, choice, wanted)
 

@@ -78,9 +78,7 @@ class Warming:
         """The caller's name, if one may begin now. Raises Unauthenticated, Busy."""
         user = caller.require()
         if user in self._running:
-            raise errors.Busy(
-                reason="a prefetch of yours is under way: wait for its end"
-            )
+            raise errors.Busy(reason="a prefetch of yours is under way: wait for its end")
         if len(self._running) >= MOST:
             raise errors.Busy(reason=f"{MOST} prefetches are under way: ask again a little later")
         return user

@@ -69,7 +69,7 @@ def test_a_latest_that_is_a_prerelease_is_taken_for_anything():
 
 
 def test_what_a_version_needs():
-    """Dependencies of three sorts; not what is bundled, nor a peer that need not be there."""
+    """Dependencies of three sorts, not what is bundled; and peers that need not be there."""
     fields = {
         "dependencies": {"a": "^1", "inside": "1", "both": "2", "odd": 1},
         "optionalDependencies": {"both": "2", "native": "3"},
@@ -86,6 +86,7 @@ def test_what_a_version_needs():
         Need("native", "3", True),
         Need("peer", "4", False),
     }
+    assert choice.spare == (Need("spare", "5", False),)
 
 
 def test_platforms_and_dist():
