@@ -201,7 +201,9 @@ class Packuments:
 
     async def _body(self, tag: str, copy: Copy, form: Form, base_url: str) -> bytes | Stored:
         """The rendered bytes: from the cache, or rendered now, once for all who wait."""
-        if copy.record.size_bytes > _QUICK_BYTES:
+        # What has come just now was rendered by nobody yet: two looks at the disk for nothing.
+        is_new = copy.freshness.state is CacheState.MISS
+        if copy.record.size_bytes > _QUICK_BYTES and not is_new:
             kept = await self._cache.get(tag) or await self._cache.open(tag)
             if kept is not None:
                 return kept
