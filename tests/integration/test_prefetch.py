@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.app.prefetch import this_machine
+from tests.clients import terminal
 from tests.fakes import packing
 from tests.fakes.uplink import FakeUplink
 from tests.owned import Owned, owned
 from tests.prefetches import bodies, locked, prefetch, written
-from tests.process import Process
+from tests.process import ROOT, Process, command
 from tests.registry import ABBREVIATED, FULL, Clock, Registry
 
 
@@ -375,3 +379,42 @@ async def test_what_lives_at_both_places(house: Owned, folder: Path, uplink: Fak
     assert result.exit_code == 0, result.output
     assert "lives here  lodash@4.0.0-acme.1" in result.output
     assert uplink.count("/lodash/-/") == 1
+
+
+# --- what people see ------------------------------------------------------------------------------
+
+
+async def test_a_bar_on_a_terminal(folder: Path, uplink: FakeUplink) -> None:
+    """On a terminal there is a bar and no line for what went well; what is missing has its line."""
+    for number in range(3):
+        uplink.publish(f"p{number}", "1.0.0")
+    lockfile = locked(uplink, p2={"version": "9.9.9"})
+    argv = [sys.executable, "-m", "proxy", "prefetch", str(written(folder, lockfile))]
+    argv += ["--data", str(folder / "data"), "--uplink", uplink.url]
+    env = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    env |= {"PACKHOUSE_CACHE_MIN_FREE": "0B", "COLUMNS": "120"}
+
+    status, output = await asyncio.to_thread(terminal.converse, argv, folder, env, {}, 60)
+
+    assert status == 1
+    assert "3/3" in output
+    assert "missing  p2@9.9.9: npm knows p2, but there is no such version" in output
+    assert "fetched  p0" not in output
+    assert "2 fetched, 1 missing" in output
+
+
+async def test_what_was_missing_is_a_list_to_bring(folder: Path, uplink: FakeUplink) -> None:
+    """What `packhouse missing` prints is what this takes."""
+    uplink.publish("a", "1.0.0")
+    uplink.publish("b", "1.0.0")
+    registry = Registry(folder / "data", uplink.url)
+    registry.set("server", offline=True)
+    async with registry:
+        assert (await registry.get("/a/-/a-1.0.0.tgz")).status == 503
+        assert (await registry.packument("b")).status == 503
+    status, listed = await command("missing", "--data", str(folder / "data"), folder=folder)
+    assert status == 0, listed
+
+    result = await prefetch(folder, written(folder, listed, "missing.txt"), uplink=uplink.url)
+
+    assert last(result.output).startswith("2 fetched"), (listed, result.output)

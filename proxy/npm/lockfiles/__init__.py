@@ -58,6 +58,8 @@ def _read(name: str, text: str) -> Lockfile:
         return _berry(yaml.documents(text))
     if name == "yarn.lock" or _CLASSIC.search(text):
         return yarn_classic.read(text)
+    if text.lstrip().startswith("<"):
+        raise Unfit("the file", "it is XML; bills of materials are read as JSON")
     if name.endswith((".json", ".lock")):
         raise Unfit("the file", "it should be a JSON object")
     return requests.listed(text)

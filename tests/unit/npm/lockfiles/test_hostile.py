@@ -105,6 +105,7 @@ def outcome(name: str, data: bytes) -> bool:
             "components[0].hashes[0].content: it should be hexadecimal digits",
         ),
         ("list.txt", "../../etc/passwd@1", "line 1: "),
+        ("bom.xml", "<?xml?><bom/>", "it is XML; bills of materials are read as JSON"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be(name, text, expected):
