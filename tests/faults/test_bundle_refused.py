@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -278,17 +279,24 @@ async def test_every_byte_is_needed(tmp_path: Path, at: float) -> None:
         await verifying.verify(reader, head, on_bytes=lambda _done, _total: None)
 
 
-async def test_other_bytes_for_a_known_version(tmp_path: Path, uplink: FakeUplink) -> None:
-    """A version that is held with other bytes refuses the bundle, with both digests."""
-    uplink.publish("a", "1.0.0", files={"x": b"one"})
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_other_bytes_for_a_known_version(
+    tmp_path: Path, uplink: FakeUplink, is_listed: bool
+) -> None:
+    """A version that is held with other bytes refuses the bundle, with both digests.
+
+    So it does if the packument that lists it was lost.
+    """
+    digest = hashlib.sha512(uplink.publish("a", "1.0.0", files={"x": b"one"})).hexdigest()
     inside = await filled(tmp_path / "inside", uplink, "a@1.0.0")
+    for name in () if is_listed else inside.files().keys() - {digest}:
+        (inside.data / "blobs" / name[:2] / name).unlink()
     forged = parts(PEM, {"a": ["1.0.0"], "b": ["1.0.0"]})
     (tmp_path / "key").write_text(KEY)
 
     said = await _refused(inside, tmp_path, archive(forged.members()))
 
-    held = next(name for name in inside.files() if inside.data / "blobs" and name in said)
-    assert f"a@1.0.0 is sha512 {held} here and sha512 {forged.entries[0].sha512} there" in said
+    assert f"a@1.0.0 is sha512 {digest} here and sha512 {forged.entries[0].sha512} there" in said
     assert await inside.listed() == "a  1.0.0\n"
 
 
