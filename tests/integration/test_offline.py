@@ -196,6 +196,22 @@ async def test_back_without_anything_being_done(warm: Registry, uplink: FakeUpli
     assert (len(shown(back)), withheld(back), tarball.status) == (3, None, 200)
 
 
+async def test_a_fresh_copy_is_asked_for_until_the_uplink_is_back(
+    warm: Registry, uplink: FakeUplink
+) -> None:
+    """Once it is known that the uplink is away, its return is noticed by copies that are fresh."""
+    await uplink.stop()
+    await warm.get("/n/-/n-2.0.0.tgz")
+    during = await warm.packument("n")
+    await uplink.start()
+    warm.clock.advance(seconds=35)  # the breaker's pause; a copy is fresh for five minutes
+
+    after = await warm.packument("n")
+
+    assert (len(shown(during)), during.headers["Cache-Status"]) == (2, "packhouse; hit")
+    assert len(shown(after)) == 3
+
+
 async def test_slow_is_not_away(warm: Registry, uplink: FakeUplink) -> None:
     """A stale copy that is sent because an answer takes long is whole: tarballs can be fetched."""
     warm.clock.advance(minutes=6)
