@@ -88,6 +88,21 @@ async def test_a_version_that_is_newer_than_our_copy(
     assert later["counts"] == {"held": 1, "fetched": 1}
 
 
+async def test_an_old_copy_will_do_for_a_lockfile(
+    house: Owned, uplink: FakeUplink, clock: Clock
+) -> None:
+    """Versions that are listed by a copy of yesterday are not asked for; a range is."""
+    uplink.publish("a", "1.0.0")
+    await post(house, locked(uplink))
+    clock.advance(hours=24)
+    uplink.requests.clear()
+
+    assert lines(await post(house, locked(uplink)))[-1]["counts"] == {"held": 1}
+    assert uplink.count() == 0
+    assert lines(await post(house, b"a@1\n", route=LISTED))[-1]["counts"] == {"held": 1}
+    assert uplink.count() == 1
+
+
 async def test_a_list_may_come_compressed(house: Owned, uplink: FakeUplink) -> None:
     """Any file that the command takes, gzipped or not, and by any name."""
     uplink.publish("a", "1.0.0")

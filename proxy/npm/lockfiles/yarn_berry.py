@@ -3,7 +3,8 @@
 `name@npm:1.2.3` comes from a registry. A patched package (`name@patch:…`) stands in an entry of its
 own beside the one it is made of. `checksum` is of Yarn's own archive, never of the tarball, so that
 there is no integrity. Packages for certain platforms have `conditions`: `os=linux & cpu=x64`,
-`(os=darwin | os=linux) & !libc=musl`.
+`(os=darwin | os=linux) & !libc=musl`. One that has a checksum nevertheless is fetched on every
+platform: it is what a patched package is made of (fsevents).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _entry(key: str, entry: Mapping[str, Any], gathering: Gathering) -> None:
     wanted = Wanted(
         name=name,
         version=version,
-        is_optional=bool(conditions),
+        is_optional=bool(conditions) and "checksum" not in entry,
         os=_of(conditions, "os"),
         cpu=_of(conditions, "cpu"),
         libc=_of(conditions, "libc"),

@@ -139,7 +139,8 @@ def test_optional_packages_are_told_from_needed_ones(kind):
     found = read(kind)
 
     # Yarn 1 does not write down what the project itself asks for as optional.
-    others = set() if kind == "yarn1" else {"fsevents"}
+    # Berry fetches what it patches (fsevents) on every platform.
+    others = set() if kind in {"yarn1", "berry"} else {"fsevents"}
     # npm writes down what is for development as optional in a bill of materials.
     others |= {"is-number"} if kind == "npm-cyclonedx" else set()
     optional = {each.name for each in found.wanted if each.is_optional}
