@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from proxy import app
+from proxy.app import uplinks
 from proxy.cli import options
 from proxy.config.settings import Config
 from proxy.errors import RegistryError
@@ -130,9 +131,10 @@ def _greet(settings: Config, listener: socket) -> None:
 
 
 def _uplinks(settings: Config) -> list[str]:
-    offline = " [yellow](offline: not asked)[/]" if settings.server.offline else ""
     lines = []
     for uplink in settings.uplinks:
+        is_offline = uplinks.is_offline(settings, uplink)
+        offline = " [yellow](offline: not asked)[/]" if is_offline else ""
         place = settings.places.get(f"uplinks.{uplink.name}.url", "")
         origin = f" from {place}" if place else ""
         lines.append(escape(f"{uplink.name}: {uplink.url}{origin}") + offline)
