@@ -11,6 +11,7 @@ import pytest
 
 from proxy.npm.policy import EVERYTHING, HOSTED, Origin, Rule, Rules
 from proxy.registry.mirroring.ahead import Ahead
+from proxy.upstream import breaker
 from proxy.web import keys
 from tests.fakes import faults
 from tests.fakes.uplink import FakeUplink
@@ -212,6 +213,25 @@ async def test_clients_go_first(registry: Registry, uplink: FakeUplink) -> None:
     await uplink.wait_for(2, "/d")
     reply = await registry.packument("z")
     assert (reply.status, uplink.count("/z"), uplink.count("/d")) == (200, 1, 2)
+
+
+@pytest.mark.usefixtures("chain")
+async def test_no_room(registry: Registry, uplink: FakeUplink) -> None:
+    """While the disk is short of room nothing is asked ahead."""
+    registry.set("cache", min_free_bytes=1 << 62)
+    await registry.restart()
+    await cold(registry, "a")
+    assert uplink.count() == 1
+
+
+async def test_an_uplink_that_is_not_well(registry: Registry, uplink: FakeUplink) -> None:
+    """When what is asked ahead fails, an uplink is left alone as soon as its breaker opens."""
+    registry.set("uplink", concurrency=4, retries=0)
+    await registry.restart()
+    uplink.publish("a", "1.0.0", dependencies={f"d{n}": "*" for n in range(20)})
+    uplink.script(lambda seen: seen.target.startswith("/d"), faults.status(500), forever=True)
+    await cold(registry, "a")
+    assert uplink.count("/d") == breaker.THRESHOLD
 
 
 async def test_a_dependency_that_is_missing(
