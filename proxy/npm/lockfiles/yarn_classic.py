@@ -4,11 +4,11 @@
       version "1.2.3"
       resolved "https://registry.example/@scope/name/-/name-1.2.3.tgz#shasum"
       integrity sha512-...
-      optionalDependencies:
+      dependencies:
         other "^1.0.0"
 
-It says nothing of platforms. Optional is what stands in `optionalDependencies` of others only; what
-the project itself asks for cannot be told from the file, and is needed.
+It says nothing of platforms, and Yarn 1 fetches all that its lockfile names before it looks for
+which of them it is. So nothing in it is optional.
 """
 
 from __future__ import annotations
@@ -28,28 +28,23 @@ _BLOCK = 4  # columns, of what stands in a block of an entry
 
 @dataclass(slots=True)
 class _Entry:
-    """What stands under one line of patterns. `optional` are patterns as well."""
+    """What stands under one line of patterns."""
 
     where: str
     patterns: list[str]
     fields: dict[str, str] = field(default_factory=dict)
-    needed: list[str] = field(default_factory=list)
-    optional: list[str] = field(default_factory=list)
 
 
 def read(text: str) -> Lockfile:
     """Read a lockfile. Raises Unfit."""
-    entries, gathering = list(_entries(text)), Gathering()
-    needed = {pattern for entry in entries for pattern in entry.needed}
-    optional = {pattern for entry in entries for pattern in entry.optional} - needed
-    for entry in entries:
-        _take(entry, gathering, is_optional=optional.issuperset(entry.patterns))
+    gathering = Gathering()
+    for entry in _entries(text):
+        _take(entry, gathering)
     return gathering.end(Kind.YARN_CLASSIC)
 
 
 def _entries(text: str) -> Iterator[_Entry]:
     entry: _Entry | None = None
-    block = ""
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -58,14 +53,11 @@ def _entries(text: str) -> Iterator[_Entry]:
         if indent == 0:
             if entry is not None:
                 yield entry
-            entry, block = _Entry(f"line {number}", _patterns(stripped, words, number)), ""
+            entry = _Entry(f"line {number}", _patterns(stripped, words, number))
         elif entry is None or not words:
             raise Unfit(f"line {number}", "it belongs to no entry")
         elif indent < _BLOCK:
-            block = words[0] if stripped.endswith(":") else ""
             entry.fields[words[0]] = words[1] if len(words) > 1 else ""
-        else:
-            _add(entry, block, words)
     if entry is not None:
         yield entry
 
@@ -76,18 +68,12 @@ def _patterns(line: str, words: list[str], number: int) -> list[str]:
     return words
 
 
-def _add(entry: _Entry, block: str, words: list[str]) -> None:
-    if len(words) > 1 and block in {"dependencies", "optionalDependencies"}:
-        group = entry.needed if block == "dependencies" else entry.optional
-        group.append(f"{words[0]}@{words[1]}")
-
-
 def _words(line: str) -> list[str]:
     found = (_ESCAPE.sub(r"\1", quoted) or plain for quoted, plain in _TOKEN.findall(line))
     return [word.removesuffix(":") for word in found]
 
 
-def _take(entry: _Entry, gathering: Gathering, *, is_optional: bool) -> None:
+def _take(entry: _Entry, gathering: Gathering) -> None:
     pattern = entry.patterns[0]
     name, spec = sources.split(pattern)
     address = entry.fields.get("resolved")
@@ -104,7 +90,6 @@ def _take(entry: _Entry, gathering: Gathering, *, is_optional: bool) -> None:
         name=name,
         version=version,
         integrity=entry.fields.get("integrity") or _shasum(address),
-        is_optional=is_optional,
         tarball=None if address is None else address.partition("#")[0],
     )
     gathering.want(wanted, place(entry.where, pattern))

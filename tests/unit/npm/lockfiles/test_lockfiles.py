@@ -133,14 +133,13 @@ def test_the_integrity_is_of_the_tarball(kind):
     assert all(each.integrity for each in read(kind).wanted)
 
 
-@pytest.mark.parametrize("kind", sorted({*LOCKS} - {"npm-spdx"}))
+@pytest.mark.parametrize("kind", sorted({*LOCKS} - {"npm-spdx", "yarn1"}))
 def test_optional_packages_are_told_from_needed_ones(kind):
     """A package of one platform is optional, the one that picks it is not."""
     found = read(kind)
 
-    # Yarn 1 does not write down what the project itself asks for as optional.
     # Berry fetches what it patches (fsevents) on every platform.
-    others = set() if kind in {"yarn1", "berry"} else {"fsevents"}
+    others = set() if kind == "berry" else {"fsevents"}
     # npm writes down what is for development as optional in a bill of materials.
     others |= {"is-number"} if kind == "npm-cyclonedx" else set()
     optional = {each.name for each in found.wanted if each.is_optional}
@@ -284,6 +283,11 @@ def test_what_is_needed_anywhere_is_not_optional():
     found = lockfiles.read("package-lock.json", json.dumps(document).encode())
 
     assert found.wanted == (Wanted("a", "1.0.0", SRI),)
+
+
+def test_nothing_is_optional_in_a_lockfile_of_yarn_1():
+    """It is fetched for every platform by Yarn 1 itself, which looks at manifests afterwards."""
+    assert {each.is_optional for each in read("yarn1").wanted} == {False}
 
 
 def test_old_yarn_lockfiles_have_a_shasum():
