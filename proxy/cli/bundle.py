@@ -22,7 +22,7 @@ from proxy.npm import lockfiles, names, receipts, signing
 from proxy.npm.bundles import BadBundle, Kind, Manifest
 from proxy.npm.lockfiles import Lockfile
 from proxy.registry.offline import verifying
-from proxy.registry.offline.bundling import Plan, Selection
+from proxy.registry.offline.choosing import Plan, Selection
 from proxy.registry.offline.examining import Findings
 from proxy.storage import bundle_key
 from proxy.storage.bundles import BundleReader
@@ -255,7 +255,7 @@ def import_(
         _console.print(f"new  {entry}")
     _console.print(
         f"versions {'that would be' if dry_run else ''} new {len(findings.new)}, known "
-        f"{findings.known}; packages changed {len(findings.changed - {''})}".replace("  ", " ")
+        f"{findings.known}; packages changed {len(findings.changed)}".replace("  ", " ")
     )
     _show(findings.head.manifest, findings.head.identity, findings.head.key)
 

@@ -20,6 +20,13 @@ from proxy.npm.wire import NULL, Raw
 Fields = dict[str, bytes | Raw]
 
 
+class _List(wire.Struct):
+    keys: list[Raw]
+
+
+_LISTS = wire.Reader(_List)
+
+
 def trimmed(packument: Packument, versions: Collection[str]) -> bytes:
     """The document with these versions only, its dist-tags leading to them.
 
@@ -56,6 +63,39 @@ def disagreement(held: Packument, carried: Packument) -> tuple[str, str, str] | 
             if not one[algorithm] & other[algorithm]:
                 return version, _shown(algorithm, one), _shown(algorithm, other)
     return None
+
+
+def united_keys(held: bytes | None, carried: bytes) -> bytes | None:
+    """The signing keys of both documents, each key once; None if that is what is held.
+
+    An older document never takes a key away, nor the end of one: what was signed with any of them
+    is still to be verified.
+    """
+    if held is None:
+        return carried
+    ours, theirs = _keys(held), _keys(carried)
+    united = {**theirs, **ours}
+    for name in ours.keys() & theirs.keys():
+        if not _expires(ours[name]):
+            united[name] = theirs[name]
+    if all(bytes(united[name]) == bytes(ours.get(name, b"")) for name in united):
+        return None
+    if united == theirs:
+        return carried
+    return wire.join([("keys", b"[" + b",".join(map(bytes, united.values())) + b"]")])
+
+
+def _keys(document: bytes) -> dict[str, Raw]:
+    """The keys of a document by their names; what has no name has its text. None of an odd one."""
+    try:
+        listed = _LISTS.read(document).keys
+    except wire.Undecodable:
+        return {}
+    return {wire.text(_object(key).get("keyid", NULL)) or repr(bytes(key)): key for key in listed}
+
+
+def _expires(key: Raw) -> bool:
+    return bytes(_object(key).get("expires", NULL)) != bytes(NULL)
 
 
 def is_attested(manifest: bytes | Raw) -> bool:

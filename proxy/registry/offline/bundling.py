@@ -9,56 +9,22 @@ with: the next one compares what it writes with what is there (storage/volumes.p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from proxy.npm import bundles, carrying, integrity, merge, names, packument, render, signing
+from proxy.npm import bundles, carrying, names, packument, signing
 from proxy.npm.bundles import BadBundle, Entry, Kind
 from proxy.npm.packument import Packument
 from proxy.npm.policy import Rules
 from proxy.npm.receipts import Receipt
 from proxy.registry.mirroring.documents import Documents
 from proxy.registry.mirroring.upkeep import LEASE
+from proxy.registry.offline import choosing
+from proxy.registry.offline.choosing import Plan, Selection
 from proxy.registry.offline.copies import Copies
 from proxy.storage.base import Blobs, Index, Leases, TarballRecord
 from proxy.storage.bundles import READ_BYTES, BundleWriter, Head, size_of
 from proxy.storage.volumes import Spool, VolumesWriter
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What is to be carried: package to its versions, None for all that are held.
-
-    An empty selection is everything that is held. Of (name, version), `integrity` is the SRI string
-    that a lockfile says, and those in `optional` may be missing: they are of other platforms.
-    """
-
-    packages: dict[str, set[str] | None] = field(default_factory=dict)
-    integrity: dict[tuple[str, str], str] = field(default_factory=dict)
-    optional: set[tuple[str, str]] = field(default_factory=set)
-
-    def add(self, name: str, version: str | None) -> None:
-        """Choose one version, or all that are held."""
-        chosen = self.packages.setdefault(name, set())
-        if version is None:
-            self.packages[name] = None
-        elif chosen is not None:
-            chosen.add(version)
-
-
-@dataclass(slots=True)
-class Plan:
-    """What goes into a bundle, and what of the selection does not.
-
-    `missing` are versions that were asked for and are not held; `left_out` are reasons.
-    """
-
-    entries: list[Entry] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    places: dict[str, int] = field(default_factory=dict)  # of what waits in the spool, by digest
-    head: Head | None = None
 
 
 class Bundling:
@@ -104,7 +70,7 @@ class Bundling:
             async with self._leases.hold(LEASE):
                 plan = await self._plan(selection, since, spool)
                 if plan.missing and not may_lack:
-                    raise BadBundle(reason=_lacking(plan.missing))
+                    raise BadBundle(reason=choosing.lacking(plan.missing))
                 if not plan.entries:
                     return plan, None
                 plan.head = self._signed(plan, since)
@@ -150,11 +116,13 @@ class Bundling:
             lacking.append(f"{name}@{version}{': optional, and not held' if is_optional else ''}")
         if versions is None and selection.packages and not carried:
             plan.missing.append(name)
-        listed = carried.keys() or (set() if document is None else _known(document, versions))
+        listed = carried.keys() or (
+            set() if document is None else choosing.known(document, versions)
+        )
         if document is None or not listed:
             return
-        new = _new(document, carried, since)
-        if not new and not _is_newer(document, since):
+        new = choosing.new_in(document, carried, since)
+        if not new and not choosing.is_newer(document, since):
             return
         body = carrying.trimmed(document, listed)
         self._add(plan, Kind.PACKUMENT, uplink, name, "", body, spool)
@@ -171,7 +139,7 @@ class Bundling:
         held = {}
         for tarball in await self._index.tarballs(name):
             is_wanted = versions is None or tarball.version in versions
-            if not is_wanted or tarball.uplink != uplink or not _is_plain(tarball):
+            if not is_wanted or tarball.uplink != uplink or not choosing.is_plain(tarball):
                 continue
             blob = await self._blobs.open(tarball.digest, tarball.size_bytes)
             if blob is None:
@@ -189,9 +157,9 @@ class Bundling:
         dist = None if document is None else packument.dist(document, tarball.version)
         if dist is None:
             reason = "its packument does not list it"
-        elif not _is_promised(dist.integrity, dist.shasum, tarball.digest):
+        elif not choosing.is_promised(dist.integrity, dist.shasum, tarball.digest):
             reason = "its packument promises other bytes"
-        elif not _is_promised(selection.integrity.get(key), None, tarball.digest):
+        elif not choosing.is_promised(selection.integrity.get(key), None, tarball.digest):
             reason = f"the lockfile wants {selection.integrity[key]}, and other bytes are held"
         if reason is not None:
             plan.left_out.append(f"{tarball.name}@{tarball.version}: {reason}")
@@ -264,60 +232,3 @@ class Bundling:
                 yield await blob.read(at, READ_BYTES)
         finally:
             await blob.close()
-
-
-def _is_plain(tarball: TarballRecord) -> bool:
-    """Whether its file name and version are those that an import makes of it again."""
-    name = names.parse(tarball.name)
-    is_usual = tarball.file == names.tarball_file(name, tarball.version)
-    return is_usual and bundles.is_version(tarball.version)
-
-
-def _is_promised(sri: str | None, shasum: str | None, digest: str) -> bool:
-    """Whether bytes with this sha512 can be what is promised, as far as their digest tells."""
-    expected = integrity.parse(sri, shasum)
-    if expected is None or expected.algorithm != "sha512":
-        return True
-    return bytes.fromhex(digest) in expected.digests
-
-
-def _known(document: Packument, versions: set[str] | None) -> set[str]:
-    """What is listed of a package without any tarball here: the versions asked for, or its latest.
-
-    Clients ask for the packuments of packages that they do not install, above all of optional ones
-    for other platforms, and have to be told that there are such.
-    """
-    if versions is not None:
-        return versions & document.versions.keys()
-    latest = document.dist_tags.get(merge.LATEST, "")
-    return {latest if latest in document.versions else list(document.versions)[-1]}
-
-
-def _new(
-    document: Packument, carried: Mapping[str, TarballRecord], since: Receipt | None
-) -> list[str]:
-    """The versions that the receipt does not have. Raises BadBundle where it has other bytes."""
-    held = None if since is None else since.packages.get(document.name)
-    if held is None:
-        return list(carried)
-    for version, tarball in carried.items():
-        other = held.versions.get(version, tarball.digest)
-        if other != tarball.digest:
-            raise BadBundle(
-                reason=f"{document.name}@{version} is sha512 {tarball.digest} here and sha512 "
-                f"{other} by the receipt: one of the two is not what was published"
-            )
-    return [version for version in carried if version not in held.versions]
-
-
-def _is_newer(document: Packument, since: Receipt | None) -> bool:
-    held = None if since is None else since.packages.get(document.name)
-    return held is None or render.iso(document.modified_at) > held.modified
-
-
-def _lacking(missing: Sequence[str]) -> str:
-    shown = ", ".join(missing[:20]) + (f" and {len(missing) - 20} more" if missing[20:] else "")
-    return (
-        f"not held here, so that nothing is written: {shown}. Fetch them first (packhouse "
-        "prefetch), or carry what there is with --allow-missing"
-    )

@@ -32,8 +32,8 @@ class Findings:
     """What an import of a bundle does, or would do.
 
     `new` are the tarballs that are not held, `changed` the packages of which anything has to be
-    written, `left_out` those that live here and are not taken from a bundle. What `is_known` was
-    imported before.
+    written, `left_out` those that live here and are not taken from a bundle. `keys` are the
+    documents of signing keys by uplink. What `is_known` was imported before.
     """
 
     head: Head
@@ -41,6 +41,7 @@ class Findings:
     known: int = 0
     changed: set[str] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
+    keys: dict[str, bytes] = field(default_factory=dict)
     is_known: bool = False
 
 
@@ -78,7 +79,10 @@ class Examining:
         async def compare(entry: Entry, carried: Packument) -> None:
             await self._compare(findings, entry, carried)
 
-        await verifying.verify(reader, head, on_bytes=on_bytes, on_packument=compare)
+        def keep(entry: Entry, body: bytes) -> None:
+            findings.keys[entry.uplink] = body
+
+        await verifying.verify(reader, head, on_bytes=on_bytes, on_packument=compare, on_keys=keep)
         await self._compare_documents(findings)
         return findings
 
@@ -141,7 +145,7 @@ class Examining:
 
     async def _compare_documents(self, findings: Findings) -> None:
         for entry in findings.head.manifest.entries:
-            if entry.kind in {Kind.KEYS, Kind.ATTESTATIONS} and is_taken(self._rules, entry):
+            if entry.kind is Kind.ATTESTATIONS and is_taken(self._rules, entry):
                 held = await self._index.document(entry.uplink, document_path(entry))
                 if held is None or held.digest != entry.sha512:
                     findings.changed.add(entry.name)

@@ -71,6 +71,8 @@ class Importing:
     ) -> None:
         """Store what `examine` found to be new. Raises StorageFull, StorageAway."""
         async with self._leases.hold(LEASE):
+            for uplink, keys in findings.keys.items():
+                await self._put_keys(uplink, keys)
             if findings.changed:
                 await self._take_packages(reader, findings, on_bytes)
         if not findings.is_known:
@@ -111,11 +113,14 @@ class Importing:
         for entries in manifest.groups():
             for entry in entries:
                 await intake.until(entry)
-            if entries[0].kind is Kind.KEYS:
-                await self._documents.keep(entries[0].uplink, KEYS, intake.body(entries[0]))
-            elif entries[0].name in findings.changed and is_taken(self._rules, entries[0]):
+            if entries[0].name in findings.changed and is_taken(self._rules, entries[0]):
                 await self._put(entries, intake)
         await intake.finish()
+
+    async def _put_keys(self, uplink: str, body: bytes) -> None:
+        united = carrying.united_keys(await self._documents.kept(uplink, KEYS), body)
+        if united is not None:
+            await self._documents.keep(uplink, KEYS, united)
 
     async def _put(self, entries: Sequence[Entry], intake: Intake) -> None:
         """Show one package, under the leases of whoever would ask its uplink."""

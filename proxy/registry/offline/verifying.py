@@ -22,6 +22,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 OnBytes = Callable[[int, int], None]
 OnPackument = Callable[[Entry, Packument], Awaitable[None]]
+OnKeys = Callable[[Entry, bytes], None]
 
 
 def signed(reader: BundleReader, trusted: Collection[str]) -> Head:
@@ -41,10 +42,15 @@ def signed(reader: BundleReader, trusted: Collection[str]) -> Head:
 
 
 async def verify(
-    reader: BundleReader, head: Head, *, on_bytes: OnBytes, on_packument: OnPackument | None = None
+    reader: BundleReader,
+    head: Head,
+    *,
+    on_bytes: OnBytes,
+    on_packument: OnPackument | None = None,
+    on_keys: OnKeys | None = None,
 ) -> None:
     """Read every blob after the head and judge it. Raises BadBundle for the first that is wrong."""
-    await _Verification(head.manifest, on_bytes, on_packument).run(reader)
+    await _Verification(head.manifest, on_bytes, on_packument, on_keys).run(reader)
 
 
 def read(entry: Entry, body: bytes) -> Packument:
@@ -59,11 +65,16 @@ class _Verification:
     """What is known of a bundle while it goes by."""
 
     def __init__(
-        self, manifest: Manifest, on_bytes: OnBytes, on_packument: OnPackument | None
+        self,
+        manifest: Manifest,
+        on_bytes: OnBytes,
+        on_packument: OnPackument | None,
+        on_keys: OnKeys | None,
     ) -> None:
         self._manifest = manifest
         self._on_bytes = on_bytes
         self._on_packument = on_packument
+        self._on_keys = on_keys
         self._entries: dict[str, list[Entry]] = {}
         self._promises: dict[tuple[str, str], packument.Dist] = {}
         self._hashes: dict[str, dict[str, bytes]] = {}
@@ -110,6 +121,8 @@ class _Verification:
                 await self._packument(entry, body)
             else:
                 _check_object(entry, body)
+            if entry.kind is Kind.KEYS and self._on_keys is not None:
+                self._on_keys(entry, body)
 
     async def _packument(self, entry: Entry, body: bytes) -> None:
         carried = read(entry, body)

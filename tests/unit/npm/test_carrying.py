@@ -153,6 +153,23 @@ def test_other_promises_disagree() -> None:
     assert carrying.disagreement(read(held), read(document("2.0.0"))) is None
 
 
+def test_keys_are_never_taken_away() -> None:
+    """Of two documents each key is kept, with its end if either knows of one."""
+    a, b = {"keyid": "a", "expires": None}, {"keyid": "b", "expires": None}
+    ended = {"keyid": "a", "expires": "2025-01-01T00:00:00.000Z"}
+    old, new = (json.dumps({"keys": keys}).encode() for keys in ([a], [ended, b]))
+
+    assert carrying.united_keys(None, old) == old
+    assert carrying.united_keys(old, old) is None
+    assert carrying.united_keys(old, new) == new
+    assert carrying.united_keys(new, old) is None
+    both = carrying.united_keys(json.dumps({"keys": [b]}).encode(), old)
+    assert both is not None
+    assert json.loads(both) == {"keys": [a, b]}
+    assert carrying.united_keys(both, old) is None
+    assert carrying.united_keys(old, b'{"keys":7}') is None
+
+
 def test_what_is_attested() -> None:
     """Only a `dist.attestations` that is there says that there are any."""
     assert carrying.is_attested(b'{"dist":{"attestations":{"url":"x"}}}')
