@@ -41,6 +41,11 @@ class Side:
         return self.data.parent
 
     @property
+    def receipt(self) -> Path:
+        """Where an import writes what is held, unless it is told otherwise."""
+        return self.folder / "receipt.json"
+
+    @property
     def key(self) -> str:
         """The public key of its bundles."""
         return signing.bundle_key(bundle_key.made(self.data / "keys"))
@@ -51,6 +56,8 @@ class Side:
         common = (
             () if arguments[1] == "show" else ("--data", self.data, "--uplink", self.uplink_url)
         )
+        if arguments[:2] == ("bundle", "import") and "--receipt" not in arguments:
+            common = (*common, "--receipt", self.receipt)  # and not in the folder we run in
         given = [str(each) for each in (*arguments, *common)]
         return await asyncio.to_thread(partial(CliRunner().invoke, main, given, env=environ))
 

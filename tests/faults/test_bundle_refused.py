@@ -45,7 +45,7 @@ async def _refused(inside: Side, tmp_path: Path, data: bytes) -> str:
     assert (inside.files(), await inside.listed()) == before or before == ({}, "")
     assert inside.files() == before[0]
     assert rehearsed == said
-    assert not file.with_name("a.bundle.receipt.json").exists()
+    assert not inside.receipt.exists()
     return said
 
 

@@ -13,7 +13,7 @@ from proxy.npm import bundles
 from tests.bundles import Side, filled, side
 from tests.fakes import packing
 from tests.fakes.uplink import FakeUplink
-from tests.process import FULL, Process
+from tests.process import FULL, Process, command
 from tests.registry import ABBREVIATED, Registry
 
 
@@ -113,6 +113,25 @@ async def test_a_second_import_writes_nothing(tmp_path: Path, uplink: FakeUplink
 
     assert "versions new 0, known 1; packages changed 0" in said
     assert (inside.files(), (inside.data / "index.sqlite").read_bytes()) == before
+
+
+async def test_a_receipt_is_written_where_the_import_runs(
+    tmp_path: Path, uplink: FakeUplink
+) -> None:
+    """Without --receipt it stands in the current folder, and names what is held."""
+    data = uplink.publish("a", "1.0.0")
+    outside = await filled(tmp_path / "outside", uplink, "a@1.0.0")
+    file, key = await outside.create(tmp_path / "a.bundle"), tmp_path / "key"
+    key.write_text(outside.key)
+    where = ("--data", str(tmp_path / "inside"), "--uplink", uplink.url)
+
+    status, said = await command(
+        "bundle", "import", "--trust", str(key), str(file), *where, folder=tmp_path / "outside"
+    )
+    receipt = json.loads((tmp_path / "outside" / "a.bundle.receipt.json").read_text())
+
+    assert status == 0, said
+    assert receipt["packages"]["a"]["versions"] == {"1.0.0": hashlib.sha512(data).hexdigest()}
 
 
 async def test_what_is_lost_inside_is_healed_by_the_same_bundle(

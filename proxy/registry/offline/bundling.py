@@ -9,7 +9,8 @@ with: the next one compares what it writes with what is there (storage/volumes.p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from proxy.npm import bundles, carrying, names, packument, signing
@@ -25,6 +26,10 @@ from proxy.registry.offline.copies import Copies
 from proxy.storage.base import Blobs, Index, Leases, TarballRecord
 from proxy.storage.bundles import READ_BYTES, BundleWriter, Head, size_of
 from proxy.storage.volumes import Spool, VolumesWriter
+
+
+# Requests for attestations that are under way together.
+_AT_ONCE = 8
 
 
 class Bundling:
@@ -130,7 +135,9 @@ class Bundling:
             tarball = carried[version]
             facts = (uplink, name, version, tarball.digest, tarball.size_bytes)
             plan.entries.append(Entry(Kind.TARBALL, *facts))
-            await self._attestations(plan, document, uplink, name, version, spool)
+        attested = [each for each in new if carrying.is_attested(document.versions[each])]
+        for at in range(0, len(attested), _AT_ONCE):
+            await self._attestations(plan, uplink, name, attested[at : at + _AT_ONCE], spool)
 
     async def _held(
         self, plan: Plan, uplink: str, name: str, versions: set[str] | None
@@ -166,15 +173,15 @@ class Bundling:
         return reason is None
 
     async def _attestations(
-        self, plan: Plan, document: Packument, uplink: str, name: str, version: str, spool: Spool
+        self, plan: Plan, uplink: str, name: str, versions: Sequence[str], spool: Spool
     ) -> None:
-        if not carrying.is_attested(document.versions[version]):
-            return
-        body = await self._documents.attestations(uplink, names.parse(name), version)
-        if body is None:
-            plan.left_out.append(f"the attestations of {name}@{version}: the uplink is away")
-        else:
-            self._add(plan, Kind.ATTESTATIONS, uplink, name, version, body, spool)
+        ask, parsed = self._documents.attestations, names.parse(name)
+        bodies = await asyncio.gather(*(ask(uplink, parsed, each) for each in versions))
+        for version, body in zip(versions, bodies, strict=True):
+            if body is None:
+                plan.left_out.append(f"the attestations of {name}@{version}: they cannot be had")
+            else:
+                self._add(plan, Kind.ATTESTATIONS, uplink, name, version, body, spool)
 
     async def _keys(self, plan: Plan, uplink: str, spool: Spool) -> None:
         body = await self._documents.keys(uplink)
