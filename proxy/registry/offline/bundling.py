@@ -27,7 +27,6 @@ from proxy.storage.base import Blobs, Index, Leases, TarballRecord
 from proxy.storage.bundles import READ_BYTES, BundleWriter, Head, size_of
 from proxy.storage.volumes import Spool, VolumesWriter
 
-
 # Requests for attestations that are under way together.
 _AT_ONCE = 8
 
