@@ -31,6 +31,11 @@ class Pace:
     seconds: float
     is_quick: bool
 
+    @property
+    def few(self) -> int:
+        """Rounds of what takes long."""
+        return 1 if self.is_quick else min(3, self.rounds)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -55,7 +55,7 @@ def cold(stage: Stage) -> Iterator[Finding]:
             DIRECT: partial(_directly, stage, client, asked[DIRECT]),
         }
         with _far(stage):
-            found = rounds.series(trials, min(3, stage.pace.rounds), stage.progress.tick)
+            found = rounds.series(trials, stage.pace.few, stage.progress.tick)
         what = f"{client.name}, uplink 50 ms away"
         yield Finding("cold", what, SECONDS, found[THROUGH], found[DIRECT], goal=goal)
         counts = [Series(who, tuple(numbers)) for who, numbers in asked.items()]

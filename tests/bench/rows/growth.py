@@ -99,13 +99,13 @@ def _hits(stage: Stage, folders: dict[str, Path]) -> dict[str, Series]:
 
 def _starts(stage: Stage, folder: Path) -> Series:
     stage.progress.tick(f"growth: starting on {folder.name}")
-    samples = [ready_after(folder, 1).seconds for _ in range(min(3, stage.pace.rounds))]
+    samples = [ready_after(folder, 1).seconds for _ in range(stage.pace.few)]
     return Series("Packhouse", tuple(samples))
 
 
 def _evictions(stage: Stage, folder: Path) -> Series:
     stage.progress.tick(f"growth: evicting from {folder.name}")
-    samples = [_evict(folder, number) for number in range(min(3, stage.pace.rounds))]
+    samples = [_evict(folder, number) for number in range(stage.pace.few)]
     return Series("Packhouse", tuple(samples))
 
 

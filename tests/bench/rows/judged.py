@@ -36,6 +36,7 @@ def judged(stage: Stage) -> Iterator[Finding]:
         settings = {"RULES": json.dumps(RULES)}
         with packhouse.serving(folder, CORES, settings=settings) as guarded:
             checks.compare(guarded, stage.corpus, _with(bearer, stage.corpus.everything))
+            stage.wrk.load(guarded, _with(bearer, shuffled(stage)), 4 * stage.pace.seconds)
             small = [trace.packument(SMALL)]
             for what, requests in ("mixed", shuffled(stage)), (SMALL, small):
                 trials = {

@@ -32,7 +32,7 @@ def stall(stage: Stage) -> Iterator[Finding]:
     with stage.fresh(settings={"CACHE_MAX_AGE": "0s"}) as us:
         with asking(us.url) as client:
             client.get(trace.packument(CHANGING))
-        for number in range(min(3, stage.pace.rounds)):
+        for number in range(stage.pace.few):
             stage.progress.tick(f"round {number + 1}")
             idle.append(_slowest(us, seconds))
             busy.append(_refreshing(us, seconds))
