@@ -42,6 +42,9 @@ def publish(uplink: FakeUplink) -> None:
 
 async def away(registry: Registry, uplink: FakeUplink) -> None:
     """Hold all packuments in both forms and the tarballs of HELD; then the uplink is gone."""
+    await registry.stop()
+    registry.set("cache", ahead=False)  # it would bring the newest of `lib`
+    await registry.start()
     publish(uplink)
     for name in uplink.packages:
         for accept in (FULL, ABBREVIATED):

@@ -236,6 +236,7 @@ async def test_53_a_failing_uplink(registry: Registry, uplink: FakeUplink, scrip
     uplink.publish("m", "1.0.0")
     document = await held(registry, uplink)
     await registry.get("/n/-/n-1.0.0.tgz")  # all of it is held: nothing is hidden if it is away
+    registry.clock.advance(minutes=10)
     uplink.script("/n", script, forever=True)
     uplink.script("/m", script, forever=True)
 
