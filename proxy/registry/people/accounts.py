@@ -85,7 +85,10 @@ class Accounts:
             if not await self._second_factor.is_good(user, otp, caller):
                 raise errors.OneTimePasswordRequired
         deed = Deed(user.name, self._clock(), client_ip or None)
-        token, _ = await self._tokens.issue(user.name, deed, kind=TokenKind.LOGIN)
+        token, record = await self._tokens.issue(user.name, deed, kind=TokenKind.LOGIN)
+        if not await self._is_still(user, password, client_ip):
+            await self._tokens.revoke(user.name, record.key, deed)
+            raise errors.WrongPassword(reason=_WRONG)
         await self._people.note(Action.LOGIN, user.name, deed, {"change": "with a password"})
         return user, token
 
@@ -132,6 +135,16 @@ class Accounts:
         if found is None:
             raise errors.NotFound(reason=f"there is no user {name[:100]}")
         return found
+
+    async def _is_still(self, user: UserRecord, password: str, client_ip: str) -> bool:
+        """Whether it is their password now, too, when there is a token that a new one would end.
+
+        Checking takes long enough for another to be set meanwhile, which ends all logins but this.
+        """
+        now = await self._people.user(user.name)
+        if now is not None and not now.is_disabled and now.password_hash == user.password_hash:
+            return True
+        return await self._passwords.check(user.name, password, client_ip) is not None
 
     async def _known_or_new(
         self, name: str, password: str, email: str | None, client_ip: str
