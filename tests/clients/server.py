@@ -33,14 +33,14 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, *options: str, settings: Mapping[str, str] | None = None
+    folder: Path, *options: str, settings: Mapping[str, str] | None = None, port: int | None = None
 ) -> Iterator[Server]:
-    """Serve what is in `folder` until the block ends.
+    """Serve what is in `folder` until the block ends, on a free port or this one.
 
     `options` follow `packhouse serve`; `settings` are PACKHOUSE_... variables without that prefix.
     The log goes to a file beside `folder`. Fails unless it starts, and stops when it is told to.
     """
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{port or free_port()}"
     log = folder.with_suffix(".log")
     process = _start(folder, url.removeprefix("http://"), log, options, settings or {})
     try:
