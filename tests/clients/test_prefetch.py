@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.timeout(300)]
 
 NEWEST = [Npm("11"), Pnpm("11"), Yarn1(), Berry(), Bun()]
 STATUS = re.compile(r'status="(\d+)"')
+SPARE = {"spare": {"optional": True}}
 WANTED = {"tool": "^1.0.0", "other": "npm:lib@^2.0.0"}
 
 
@@ -27,18 +28,17 @@ def named(client: Client) -> str:
 
 
 def publish(uplink: FakeUplink) -> None:
-    """`tool` needs lib, has a package for another system, and a peer that need not be there."""
+    """`tool` needs lib and has a package for another system.
+
+    Like jest's packages, it and `part` have the same peer, which need not be there: npm looks.
+    """
+    spare = {"peerDependencies": {"spare": "^1"}, "peerDependenciesMeta": SPARE}
     uplink.publish("lib", "2.0.0")
     uplink.publish("spare", "1.0.0")
     uplink.publish("tool-haiku", "1.0.0", os=["haiku"])
-    uplink.publish(
-        "tool",
-        "1.0.0",
-        dependencies={"lib": ">=1"},
-        optionalDependencies={"tool-haiku": "1.0.0"},
-        peerDependencies={"spare": "*"},
-        peerDependenciesMeta={"spare": {"optional": True}},
-    )
+    uplink.publish("part", "1.0.0", **spare)
+    needs = {"dependencies": {"lib": ">=1", "part": "1.0.0"}}
+    uplink.publish("tool", "1.0.0", optionalDependencies={"tool-haiku": "1.0.0"}, **needs, **spare)
 
 
 def project(folder: Path) -> Path:
