@@ -88,12 +88,11 @@ def _hits(stage: Stage, folders: dict[str, Path]) -> dict[str, Series]:
             label: held.enter_context(packhouse.serving(folder, settings=SETTINGS))
             for label, folder in folders.items()
         }
-        for peer in peers.values():
-            stage.wrk.load(peer, asked, 2)
         trials = {
             label: lambda number, peer=peer: 1000 / sample(stage, peer, asked, number).rate
             for label, peer in peers.items()
         }
+        rounds.alternate(trials, 1, stage.progress.tick)  # what a process does once, not counted
         return rounds.series(trials, stage.pace.rounds, stage.progress.tick)
 
 
