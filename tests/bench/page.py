@@ -36,12 +36,13 @@ def replaced(page: str, text: str) -> str:
 def between(results: Sequence[Result], where: str, versions: dict[str, str]) -> str:
     """Say when and where it was measured, with what, and how the table reads."""
     days = sorted({result.measured_at.date().isoformat() for result in results})
+    rounds = max(len(each.us.samples) for result in results for each in result.findings)
     met = [finding.is_met for result in results for finding in result.findings]
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
     busy = max(result.busy for result in results)
     told = (
         f"{' and '.join(days)}, {where}; {programs}. When it began, {busy:.0f} other processes "
-        f"wanted the cores. Medians of the rounds, and in brackets the "
+        f"wanted the cores. Medians of {rounds} rounds or fewer, and in brackets the "
         f"least and the most of them. Of {met.count(True) + met.count(False)} goals "
         f"{met.count(True)} are met."
     )

@@ -56,10 +56,12 @@ def cold(stage: Stage) -> Iterator[Finding]:
         }
         with _far(stage):
             found = rounds.series(trials, stage.pace.few, stage.progress.tick)
-        what = f"{client.name}, uplink 50 ms away"
+        what = f"cold install with {client.name}, uplink 50 ms away"
         yield Finding("cold", what, SECONDS, found[THROUGH], found[DIRECT], goal=goal)
         counts = [Series(who, tuple(numbers)) for who, numbers in asked.items()]
-        yield Finding("cold", f"{client.name}: what the uplink was asked", "requests", *counts)
+        yield Finding(
+            "cold", f"the same, {client.name}: what the uplink was asked", "requests", *counts
+        )
 
 
 def warm(stage: Stage) -> Iterator[Finding]:
@@ -73,7 +75,9 @@ def warm(stage: Stage) -> Iterator[Finding]:
     us = found.pop(stage.us.name)
     limits = {stage.verdaccio.name: 0.25, stage.caching.name: 1.0, DIRECT: 1.0}
     for name, peer in found.items():
-        yield Finding("warm", "bun, no lockfile", SECONDS, us, peer, goal=at_most(limits[name]))
+        yield Finding(
+            "warm", "warm install with bun", SECONDS, us, peer, goal=at_most(limits[name])
+        )
 
 
 def install(stage: Stage, client: Client, url: str) -> float:
