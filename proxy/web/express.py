@@ -164,9 +164,11 @@ def _is_plain(asked: RawRequestMessage) -> bool:
 
 
 def _is_as_wanted(found: Document, headers: Mapping[str, str]) -> bool:
-    """Whether the bytes can go as they are."""
+    """Whether the bytes can go as they are, or none have to go."""
+    if not isinstance(found.body, bytes) or found.etag is None:
+        return False
     is_coded = negotiation.accepts_gzip(headers.get(hdrs.ACCEPT_ENCODING))
-    return isinstance(found.body, bytes) and found.etag is not None and is_coded == found.is_gzip
+    return is_coded == found.is_gzip or _is_unchanged(found, headers)
 
 
 def _is_unchanged(found: Document | Held, headers: Mapping[str, str]) -> bool:

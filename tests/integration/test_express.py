@@ -92,6 +92,7 @@ ASKED = {
     "full": ("/n", {"Accept": FULL, "Accept-Encoding": "gzip, br"}),
     "unchanged by date": ("/n", {"Accept-Encoding": "gzip", "If-Modified-Since": "{modified}"}),
     "unchanged": ("/n", {"Accept-Encoding": "gzip", "If-None-Match": "{etag}"}),
+    "unchanged in another coding": ("/n", {"If-None-Match": "{etag}"}),
     "another etag": ("/n", {"Accept-Encoding": "gzip", "If-None-Match": '"other"'}),
     "tarball": ("/n/-/n-1.0.0.tgz", {}),
     "tarball unchanged": ("/n/-/n-1.0.0.tgz", {"If-None-Match": "{etag}"}),
