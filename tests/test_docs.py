@@ -16,7 +16,15 @@ import pytest
 
 from proxy import cli, errors
 from proxy.config import Found, names, problems
-from proxy.config.settings import RULE_KEYS, SECTIONS, Setting, Uplink, settings_of
+from proxy.config.settings import (
+    LISTS,
+    RULE_KEYS,
+    SECTIONS,
+    MirrorRule,
+    Setting,
+    Uplink,
+    settings_of,
+)
 from proxy.npm import clients
 from proxy.registry.answers import CacheState, Freshness
 from proxy.registry.mirroring.arriving import HOLD_BACK_BYTES
@@ -33,7 +41,7 @@ FOUND = Found("https://registry.example", "the test")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 MODULE = re.compile(r"(?:[a-z_]+/)*[a-z_]+\.py|(?:[a-z_]+/)+")
-SETTING = re.compile(r"(?:server|storage|cache|auth|hosting|log|uplinks\.\w+)\.\w+")
+SETTING = re.compile(r"(?:server|storage|cache|auth|hosting|log|uplinks\.\w+|mirror)\.\w+")
 VARIABLE = re.compile(r"PACKHOUSE_[A-Z_]+")
 OTHERS = {"bun", "cp", "curl", "npm", "pip", "pnpm", "python3", "sed", "tar", "yarn"}
 """Programs that are not ours and that a page may tell people to run."""
@@ -82,7 +90,8 @@ def first_cells(text: str) -> list[str]:
 def settings_table() -> str:
     """Write down the settings as docs/configuration.md has to show them."""
     lines = ["| setting | default | what it does |", "|---|---|---|"]
-    for section, table in [*SECTIONS.items(), ("uplinks.NAME", Uplink)]:
+    tables = [*SECTIONS.items(), ("uplinks.NAME", Uplink), ("mirror", MirrorRule)]
+    for section, table in tables:
         lines += [_row(f"{section}.{row.name}", row) for row in settings_of(table)]
     return "\n".join(lines)
 
@@ -129,8 +138,9 @@ def test_named_settings_exist(path: Path) -> None:
         f"{section}.{row.name}" for section in SECTIONS for row in settings_of(SECTIONS[section])
     }
     known |= {f"uplinks.{row.name}" for row in settings_of(Uplink)}
+    known |= {f"mirror.{row.name}" for row in settings_of(MirrorRule)}
     shown = [code for code in CODE.findall(prose(text)) if SETTING.fullmatch(code)]
-    fixed = {names.FILE_VARIABLE, names.PREFIX, f"{names.PREFIX}RULES"}
+    fixed = {names.FILE_VARIABLE, names.PREFIX, *map(names.variable_of, LISTS)}
 
     assert [code for code in shown if re.sub(r"^uplinks\.\w+", "uplinks", code) not in known] == []
     assert [

@@ -14,7 +14,7 @@ from importlib import metadata
 from aiohttp import web
 
 from proxy import errors
-from proxy.app import prefetch
+from proxy.app import mirrors, prefetch
 from proxy.app.storage import Storage, utcnow
 from proxy.app.stories import Hosting, Mirroring
 from proxy.config.settings import Config, LogFormat
@@ -42,6 +42,9 @@ def build(
     mirroring = Mirroring.of(config, storage, metrics, clock=clock, monotonic=monotonic)
     hosting = Hosting.of(config, storage, mirroring, clock=clock, monotonic=monotonic)
     warming = prefetch.warming(storage, mirroring, hosting.permissions, clock=clock)
+    timetable = mirrors.timetable(
+        config, storage, mirroring, metrics, clock=clock, monotonic=monotonic
+    )
     app = web.Application(
         middlewares=[middleware.guard(log=log, metrics=metrics, drain=drain)],
         client_max_size=config.server.max_publish_size_bytes,
@@ -112,6 +115,7 @@ def build(
                 storage.upkeep.run(),
                 hosting.tidying.run(),
                 storage.hosted_upkeep.run(),
+                timetable.go_on(),
                 _observe(metrics, storage, mirroring),
             ):
                 stack.push_async_callback(_stopped, asyncio.create_task(task))

@@ -10,6 +10,7 @@ from proxy.cli import (
     cache,
     check,
     keys,
+    mirror,
     offline,
     org,
     prefetch,
@@ -38,4 +39,5 @@ main.add_command(offline.offline)
 main.add_command(offline.missing)
 main.add_command(bundle.bundle)
 main.add_command(prefetch.prefetch)
+main.add_command(mirror.mirror)
 main.add_command(keys.keys)

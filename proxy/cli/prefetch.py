@@ -82,10 +82,10 @@ def _platforms(wanted: Sequence[str]) -> Sequence[Platform] | None:
 class Telling:
     """Tells people how far it is: a bar on a terminal, lines in a log; then what it came to."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "prefetch") -> None:
         self._console = Console(highlight=False, soft_wrap=True, markup=False)
         self._bar = Bar(
-            TextColumn("prefetch"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.description}"), console=self._console,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.config import names, rulebook, values
 from proxy.config.settings import (
+    MIRROR,
     UPLINKS,
     Auth,
     Bundles,
@@ -15,6 +16,7 @@ from proxy.config.settings import (
     Config,
     Hosting,
     Log,
+    MirrorRule,
     Server,
     Setting,
     Storage,
@@ -43,6 +45,7 @@ def build(
         auth=Auth(**builder.section("auth", Auth)),
         hosting=Hosting(**builder.section("hosting", Hosting)),
         bundles=Bundles(**builder.section("bundles", Bundles)),
+        mirror=builder.mirror_rules(),
         log=Log(**builder.section("log", Log)),
         places={name: each.place for name, each in given.items()},
     )
@@ -93,6 +96,32 @@ class _Builder:
             first = next(name for name in self._given if name.startswith(f"{prefix}."))
             self.problems.append(f"{self._given[first].place}: {prefix} has no url")
         return None
+
+    # --- mirror rules
+
+    def mirror_rules(self) -> tuple[MirrorRule, ...]:
+        """Every mirror rule that can be read, in order."""
+        found = [name.split(".") for name in self._given if name.startswith(f"{MIRROR}.")]
+        rules: dict[str, MirrorRule] = {}
+        for index in sorted({int(parts[1]) for parts in found}):
+            rule = self._mirror_rule(f"{MIRROR}.{index}")
+            if rule is not None and rule.name in rules:
+                self._problem(f"{MIRROR}.{index}.name", f'another rule is called "{rule.name}"')
+            elif rule is not None:
+                rules[rule.name] = rule
+        return tuple(rules.values())
+
+    def _mirror_rule(self, prefix: str) -> MirrorRule | None:
+        given = {name for name in self._given if name.startswith(f"{prefix}.")}
+        read = self.section(prefix, MirrorRule)
+        missing = [key for key in ("name", "at") if f"{prefix}.{key}" not in given]
+        if not given & {f"{prefix}.packages", f"{prefix}.lockfiles"}:
+            missing.append("packages and no lockfiles")
+        for key in missing:
+            self.problems.append(self._given[min(given)].says(prefix, f"says no {key}"))
+        return MirrorRule(**read) if {"name", "at"} <= read.keys() and not missing else None
+
+    # --- secrets
 
     def _secret(self, prefix: str, secret: str, read: Mapping[str, Any]) -> str | None:
         """The token or password, wherever it was said to be."""

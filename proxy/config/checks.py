@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.config.settings import RULES, UPLINKS, Config, Server, Uplink
+from proxy.config.settings import MIRROR, RULES, UPLINKS, Config, Server, Uplink
 from proxy.npm.policy import AUTHENTICATED, Action
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -33,6 +33,7 @@ def check(config: Config, file: Path | None) -> Findings:
         problems += _problems_of(uplink, config)
         warnings += _warnings_of(uplink, config)
     warnings += _open_signup(config)
+    warnings += _empty_mirror_rules(config)
     if file is not None:
         warnings += _open_file(config, file)
     return Findings(tuple(problems), tuple(warnings))
@@ -79,6 +80,16 @@ def _open_signup(config: Config) -> Iterator[str]:
             name = "auth.signup"
             sentence = f"{name}: {reason} publish by {RULES}.{index}; {advice}"
             yield f"{config.places[name]}: {sentence}"
+
+
+def _empty_mirror_rules(config: Config) -> Iterator[str]:
+    """A warning for each folder of lockfiles that is not there, or not yet."""
+    for index, rule in enumerate(config.mirror):
+        if rule.lockfiles is not None and not rule.lockfiles.is_dir():
+            name = f"{MIRROR}.{index}.lockfiles"
+            place = config.places.get(name)
+            sentence = f"{name}: there is no folder {rule.lockfiles}"
+            yield f"{place}: {sentence}" if place else sentence
 
 
 def _open_file(config: Config, file: Path) -> Iterator[str]:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from proxy.config.settings import (
     DEFAULT_UPLINK,
-    RULE_KEYS,
-    RULES,
+    LISTS,
     SECTIONS,
     UPLINKS,
     Uplink,
@@ -82,16 +81,17 @@ def did_you_mean(name: str) -> str:
     A name that is right but for its section is nearer than one that is spelt alike.
     """
     table, _, key = name.rpartition(".")
-    if table.startswith(f"{RULES}."):
-        return _nearest(name, [f"{table}.{each}" for each in RULE_KEYS])
+    listed = LISTS.get(table.partition(".")[0], ())
+    if listed:
+        return _nearest(name, [f"{table}.{each}" for each in listed])
     known = [*_fixed(), *_of_uplinks(uplinks_in([name]) or ["NAME"])]
     elsewhere = [each for each in known if each.rpartition(".")[2] == key]
-    return _nearest(name, elsewhere[:1]) or _nearest(name, [*known, RULES, UPLINKS, *SECTIONS])
+    return _nearest(name, elsewhere[:1]) or _nearest(name, [*known, *LISTS, UPLINKS, *SECTIONS])
 
 
 def nearest_variable(variable: str, uplinks: Iterable[str]) -> str:
     """The nearest variable there is, as the end of a sentence; empty if none is near."""
-    known = (*_fixed(), *_of_uplinks([*uplinks, DEFAULT_UPLINK]), RULES)
+    known = (*_fixed(), *_of_uplinks([*uplinks, DEFAULT_UPLINK]), *LISTS)
     return _nearest(variable, [*map(variable_of, known), FILE_VARIABLE])
 
 

@@ -9,16 +9,18 @@ What an optional setting is without a value is None, and an empty text means jus
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from proxy.config import values
+from proxy.config import mirror_values, values
 from proxy.config.values import Address, Kind, Network
+from proxy.npm.lockfiles.platforms import Platform
 from proxy.npm.policy import Rules
+from proxy.npm.selectors import Selector
 
 DEFAULT_UPLINK = "npm"
 _HIDDEN = (values.SECRET, values.PROXY, values.HEADERS)
@@ -221,6 +223,36 @@ class Bundles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorRule:
+    """Packages that are kept fresh at given times of day."""
+
+    name: str = _required(mirror_values.LABEL, "what it is called in commands, logs and metrics")
+    packages: tuple[Selector, ...] = _value(
+        mirror_values.SELECTORS,
+        [],
+        'names, names with a range, patterns among what is held: "@types/*"',
+    )
+    lockfiles: Path | None = _optional(
+        values.PATH, "a folder: what every lockfile in it, at any depth, names"
+    )
+    at: tuple[time, ...] = _required(
+        mirror_values.TIMES_OF_DAY,
+        'times of day in the local time of the server, such as ["02:00"]',
+    )
+    platforms: tuple[Platform, ...] = _value(
+        mirror_values.PLATFORMS, [], "whose optional packages are brought; [] is the server's own"
+    )
+    max_requests: int = _value(
+        Kind(lambda value: values.read_count(value, least=1)),
+        5000,
+        "the most requests of one run; the next one goes on from there",
+    )
+    max_bytes_per_second: int = _value(
+        mirror_values.SOME_SIZE, "10MB", "the most that a run fetches in a second, on average"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What is written about requests and events."""
 
@@ -245,6 +277,7 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     hosting: Hosting = field(default_factory=Hosting)
     bundles: Bundles = field(default_factory=Bundles)
+    mirror: tuple[MirrorRule, ...] = ()
     log: Log = field(default_factory=Log)
     warnings: tuple[str, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -261,7 +294,7 @@ SECTIONS: Mapping[str, type] = {
     "bundles": Bundles,
     "log": Log,
 }
-UPLINKS, RULES = "uplinks", "rules"
+UPLINKS, RULES, MIRROR = "uplinks", "rules", "mirror"
 RULE_KEYS = {
     "match": "a pattern or a list of them",
     "from": 'an uplink\'s name, or "hosted"',
@@ -297,3 +330,8 @@ def _row(declared: Field[Any]) -> Setting:
         default=declared.metadata["default"],
         about=declared.metadata["about"],
     )
+
+
+MIRROR_KEYS = tuple(row.name for row in settings_of(MirrorRule))
+LISTS: Mapping[str, Collection[str]] = {RULES: RULE_KEYS, MIRROR: MIRROR_KEYS}
+"""The lists of tables, with the keys a table of each may have."""

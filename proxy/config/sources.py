@@ -1,7 +1,7 @@
 """What was given and where: the file, the environment and the command line, each as dotted names.
 
 A source is read without judging values; a name nobody knows is a problem at once, with the nearest
-one there is. Names are `server.listen`, `uplinks.NAME.url` and `rules.0.match`.
+one there is. Names are `server.listen`, `uplinks.NAME.url`, `rules.0.match` and `mirror.0.at`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from pathlib import Path
 
 from proxy.config import names, positions, values
 from proxy.config.names import FILE_VARIABLE, PREFIX
-from proxy.config.settings import DEFAULT_UPLINK, RULE_KEYS, RULES, SECTIONS, UPLINKS, settings_of
+from proxy.config.settings import DEFAULT_UPLINK, LISTS, RULES, SECTIONS, UPLINKS, settings_of
 
+# What a table of a list has to say, and what a whole list looks like in the environment.
+_LEAST = {"rules": "match and from", "mirror": "name, at, and packages or lockfiles"}
+_AS_JSON = {
+    "rules": '[{"match": "@acme/*", "from": "hosted"}]',
+    "mirror": '[{"name": "nightly", "packages": ["react"], "at": ["02:00"]}]',
+}
 # What Kubernetes sets for a Service called "packhouse", and Docker for a linked container.
 _PLATFORM = re.compile(r"PACKHOUSE_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
@@ -88,8 +94,8 @@ class _FileReader:
 
     def read(self, document: Mapping[str, object]) -> None:
         for key, value in document.items():
-            if key == RULES:
-                self._rules(value)
+            if key in LISTS:
+                self._list(key, value)
             elif key == UPLINKS:
                 self._uplinks(value)
             elif key in SECTIONS:
@@ -107,14 +113,15 @@ class _FileReader:
             else:
                 self._table(path, settings, names.UPLINK_SETTINGS)
 
-    def _rules(self, rules: object) -> None:
-        if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-            self._problem((RULES,), "is not a list of tables; write [[rules]] above each rule")
+    def _list(self, name: str, tables: object) -> None:
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            advice = f"write [[{name}]] above each rule"
+            self._problem((name,), f"is not a list of tables; {advice}")
             return
-        for index, rule in enumerate(rules):
-            if not rule:
-                self._problem((RULES, index), "is empty; say match and from")
-            self._table((RULES, index), rule, RULE_KEYS)
+        for index, table in enumerate(tables):
+            if not table:
+                self._problem((name, index), f"is empty; say {_LEAST[name]}")
+            self._table((name, index), table, LISTS[name])
 
     def _table(self, path: positions.Path, table: object, known: Iterable[str]) -> None:
         for key, value in self._entries(path, table):
@@ -155,8 +162,9 @@ def read_environment(environ: Mapping[str, str], folder: Path, uplinks: Iterable
         if not variable.startswith(PREFIX) or variable == FILE_VARIABLE or is_blank(text):
             continue
         given = Given(text, variable, folder)
-        if variable == f"{PREFIX}RULES":
-            _read_rules(given, source)
+        lists = [each for each in LISTS if variable == names.variable_of(each)]
+        if lists:
+            _read_list(lists[0], given, source)
         elif name := names.of_variable(variable, known):
             source.given[name] = given
         elif not _PLATFORM.fullmatch(variable):
@@ -165,23 +173,23 @@ def read_environment(environ: Mapping[str, str], folder: Path, uplinks: Iterable
     return source
 
 
-def _read_rules(given: Given, source: Source) -> None:
-    """Rules as a JSON array, each an object with `match` and `from`."""
+def _read_list(table: str, given: Given, source: Source) -> None:
+    """A list of tables as a JSON array, each an object with the keys that the file has."""
     try:
         rules = values.read_json(str(given.value))
     except values.Unfit as error:
         source.problems.append(f"{given.place}: {error}")
         return
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-        advice = '[{"match": "@acme/*", "from": "hosted"}]'
-        source.problems.append(f"{given.place}: write a JSON array of rules, as in {advice}")
+        advice = f"write a JSON array of rules, as in {_AS_JSON[table]}"
+        source.problems.append(f"{given.place}: {advice}")
         return
     for index, rule in enumerate(rules):
         if not rule:
-            source.problems.append(f"{given.place}: {RULES}.{index} is empty; say match and from")
+            source.problems.append(f"{given.place}: {table}.{index} is empty; say {_LEAST[table]}")
         for key, value in rule.items():
-            name = f"{RULES}.{index}.{key}"
-            if key in RULE_KEYS:
+            name = f"{table}.{index}.{key}"
+            if key in LISTS[table]:
                 source.given[name] = Given(value, given.place, given.folder)
             else:
                 source.problems.append(
@@ -221,7 +229,7 @@ def read_overrides(overrides: Mapping[str, object], folder: Path, uplinks: Itera
 def lay(weaker: Source, stronger: Source) -> Source:
     """Both together; what the stronger says replaces what the weaker says of the same thing.
 
-    Rules are replaced as a whole, for half of two lists would mean what neither says.
+    Lists are replaced as a whole, for half of two lists would mean what neither says.
     """
     kept = {name: given for name, given in weaker.given.items() if not _is_replaced(name, stronger)}
     return Source(kept | stronger.given, weaker.problems + stronger.problems)
@@ -229,7 +237,8 @@ def lay(weaker: Source, stronger: Source) -> Source:
 
 def _is_replaced(name: str, stronger: Source) -> bool:
     table, _, key = name.rpartition(".")
-    if name.startswith(f"{RULES}."):
-        return any(each.startswith(f"{RULES}.") for each in stronger.given)
+    root = name.partition(".")[0]
+    if root in LISTS:
+        return any(each.startswith(f"{root}.") for each in stronger.given)
     ways = next((ways for ways in names.WAYS.values() if key in ways), (key,))
     return any(f"{table}.{way}" in stronger.given for way in ways)

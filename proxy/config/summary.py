@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config import values
-from proxy.config.settings import RULES, SECTIONS, UPLINKS, Config, settings_of
+from proxy.config.settings import MIRROR, RULES, SECTIONS, UPLINKS, Config, settings_of
 from proxy.npm.policy import Action, Rule
 
 DEFAULT_PLACE = "default"
@@ -15,7 +15,7 @@ NOBODY = "nobody"  # but administrators
 
 def describe(config: Config) -> list[tuple[str, str, str]]:
     """Rows of (dotted name, value as it would be written, where it comes from)."""
-    return [*_sections(config), *_uplinks(config), *_rules(config)]
+    return [*_sections(config), *_uplinks(config), *_rules(config), *_mirror(config)]
 
 
 def _sections(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -26,6 +26,11 @@ def _sections(config: Config) -> Iterator[tuple[str, str, str]]:
 def _uplinks(config: Config) -> Iterator[tuple[str, str, str]]:
     for uplink in config.uplinks:
         yield from _table(config, f"{UPLINKS}.{uplink.name}", uplink)
+
+
+def _mirror(config: Config) -> Iterator[tuple[str, str, str]]:
+    for index, rule in enumerate(config.mirror):
+        yield from _table(config, f"{MIRROR}.{index}", rule)
 
 
 def _table(config: Config, prefix: str, table: object) -> Iterator[tuple[str, str, str]]:

@@ -71,10 +71,10 @@ def read_size(value: object) -> int:
     found = _SIZE.fullmatch(_text(value, advice).strip())
     factor = _SIZES_BY_LOWER.get((found[2] or "B").lower()) if found else None
     if found is None or factor is None:
-        raise Unfit(f"{_quoted(value)} {advice}")
+        raise Unfit(f"{quoted(value)} {advice}")
     size_bytes = int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor
     if size_bytes > _LARGEST_SIZE:
-        raise Unfit(f"{_quoted(value)} is more than any disk holds")
+        raise Unfit(f"{quoted(value)} is more than any disk holds")
     return size_bytes
 
 
@@ -94,17 +94,17 @@ def read_time(value: object) -> timedelta:
     if text in {"0", "0.0"}:
         return timedelta()
     if not parts or _TIME.sub("", text).strip():
-        raise Unfit(f"{_quoted(value)} {advice}")
+        raise Unfit(f"{quoted(value)} {advice}")
     seconds = sum(float(number) * _TIMES[unit] for number, unit in parts)
     if seconds > _LONGEST_TIME_SECONDS:
-        raise Unfit(f"{_quoted(value)} is longer than a hundred years")
+        raise Unfit(f"{quoted(value)} is longer than a hundred years")
     return timedelta(seconds=seconds)
 
 
 def read_some_time(value: object) -> timedelta:
     """A length of time that is not nothing."""
     if not (length := read_time(value)):
-        raise Unfit(f'{_quoted(value)} leaves no time at all; write something like "10s"')
+        raise Unfit(f'{quoted(value)} leaves no time at all; write something like "10s"')
     return length
 
 
@@ -157,7 +157,7 @@ def read_address(value: object) -> Address:
     host, colon, port = _text(value, advice).strip().rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) <= _LARGEST_PORT
     if not (colon and is_port and _is_host(host)):
-        raise Unfit(f"{_quoted(value)} {advice}")
+        raise Unfit(f"{quoted(value)} {advice}")
     return Address(host.strip("[]"), int(port))
 
 
@@ -177,7 +177,7 @@ def read_url(value: object) -> str:
     if url.username or url.password:
         raise Unfit("an address holds no user and no password; they have settings of their own")
     if url.query or url.fragment or "?" in text or "#" in text:
-        raise Unfit(f"{_quoted(value)} has a query or a fragment; leave out what follows the path")
+        raise Unfit(f"{quoted(value)} has a query or a fragment; leave out what follows the path")
     return f"{url.scheme}://{url.netloc}{url.path}".rstrip("/")
 
 
@@ -200,7 +200,7 @@ def read_origin(value: object) -> str:
     """A scheme, a host and perhaps a port, nothing more."""
     url = read_url(value)
     if urlsplit(url).path:
-        raise Unfit(f"{_quoted(value)} has a path; an origin ends with its host or port")
+        raise Unfit(f"{quoted(value)} has a path; an origin ends with its host or port")
     return url
 
 
@@ -226,12 +226,12 @@ def read_network(value: object) -> Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise Unfit(f"{_quoted(value)} is not a network{_nearest_network(text)}") from None
+        raise Unfit(f"{quoted(value)} is not a network{_nearest_network(text)}") from None
 
 
 def _nearest_network(text: str) -> str:
     try:
-        return f"; did you mean {_quoted(str(ipaddress.ip_network(text, strict=False)))}?"
+        return f"; did you mean {quoted(str(ipaddress.ip_network(text, strict=False)))}?"
     except ValueError:
         return '; write something like "10.0.0.0/8"'
 
@@ -251,7 +251,7 @@ def read_bool(value: object) -> bool:
         return value
     word = value.strip().lower() if isinstance(value, str) else ""
     if word not in _YES | _NO:
-        raise Unfit(f"{_quoted(value)} is neither true nor false")
+        raise Unfit(f"{quoted(value)} is neither true nor false")
     return word in _YES
 
 
@@ -265,7 +265,7 @@ def read_count(value: object, *, least: int = 0, most: int = 1_000_000) -> int:
     text = _text(value, f"is not a whole number from {least} to {most}").strip()
     is_count = text.isascii() and text.isdigit() and len(text) < 8
     if not is_count or not least <= int(text) <= most:
-        raise Unfit(f"{_quoted(value)} is not a whole number from {least} to {most}")
+        raise Unfit(f"{quoted(value)} is not a whole number from {least} to {most}")
     return int(text)
 
 
@@ -300,7 +300,7 @@ def read_bundle_key(value: object) -> str:
     """The public key of whoever makes bundles, as `packhouse keys bundle` prints it."""
     text = read_text(value)
     if not signing.is_bundle_key(text):
-        raise Unfit(f"{_quoted(value)} is not a key as `packhouse keys bundle` prints it")
+        raise Unfit(f"{quoted(value)} is not a key as `packhouse keys bundle` prints it")
     return text
 
 
@@ -311,7 +311,7 @@ def read_list(of: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
         if isinstance(value, str):
             value = [part for part in value.split(",") if part.strip()]
         if not isinstance(value, (list, tuple)):
-            raise Unfit(f'{_quoted(value)} is not a list; write ["a", "b"]')
+            raise Unfit(f'{quoted(value)} is not a list; write ["a", "b"]')
         return tuple(of(part) for part in value)
 
     return read
@@ -342,7 +342,7 @@ def read_headers(value: object) -> dict[str, str]:
 
 def _check_header(name: object, text: object) -> None:
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        raise Unfit(f"{_quoted(name)} cannot be the name of a header")
+        raise Unfit(f"{quoted(name)} cannot be the name of a header")
     if name.lower() in _RESERVED_HEADERS:
         raise Unfit(f"the header {name} is set by packhouse itself; leave it out")
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
@@ -362,7 +362,7 @@ def read_choice(choices: type[E]) -> Callable[[object], E]:
             if choice.value == value:
                 return choice
         words = ", ".join(str(choice.value) for choice in choices)
-        raise Unfit(f"{_quoted(value)} is not possible; write one of {words}")
+        raise Unfit(f"{quoted(value)} is not possible; write one of {words}")
 
     return read
 
@@ -375,11 +375,11 @@ def show_choice(choice: Enum) -> str:
 def _text(value: object, advice: str) -> str:
     """Text, or a number as text; never a bool, which is a number to Python only."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise Unfit(f"{_quoted(value)} {advice}")
+        raise Unfit(f"{quoted(value)} {advice}")
     return str(value)
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """A short picture of what was written."""
     if isinstance(value, Mapping):
         return "a table"

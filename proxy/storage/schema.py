@@ -90,11 +90,20 @@ CREATE TABLE firsts (
 ) WITHOUT ROWID;
 """
 
+# What became of the last run of each mirror rule; until `handled_at` nothing is due any more.
+_MIRROR_RUNS = """
+CREATE TABLE mirror_runs (
+    rule TEXT PRIMARY KEY, handled_at INTEGER NOT NULL, began_at INTEGER, ended_at INTEGER,
+    result TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES + changes.TABLES + _TOTALS.format(kind="packuments") + _TOTALS.format(kind="tarballs"),
     _BUNDLES,
     _OFFLINE,
     _FIRSTS,
+    _MIRROR_RUNS,
 )
 
 PUT_PACKUMENT = """
@@ -177,3 +186,10 @@ DELETE FROM missing WHERE asked_at <
     (SELECT asked_at FROM missing ORDER BY asked_at DESC LIMIT 1 OFFSET ?)
 """
 CLEAR_MISSING = "DELETE FROM missing"
+
+MIRROR_RUN = "SELECT rule, handled_at, began_at, ended_at, result FROM mirror_runs WHERE rule = ?"
+PUT_MIRROR_RUN = """
+INSERT INTO mirror_runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (rule) DO UPDATE SET
+    handled_at = excluded.handled_at, began_at = excluded.began_at,
+    ended_at = excluded.ended_at, result = excluded.result
+"""

@@ -69,6 +69,10 @@ class Metrics:
         self._ahead = self._counter(
             "ahead_requests", "Answers asked for ahead, by what became of them", "outcome"
         )
+        self._mirror_runs = self._counter(
+            "mirror_runs", "Runs of mirror rules, by how they ended", "rule", "end"
+        )
+        self._mirrored = self._counter("mirrored_bytes", "Bytes that mirror rules fetched", "rule")
         self._breakers = self._gauge(
             "breaker_open", "1 while an uplink is not asked", "max", "uplink"
         )
@@ -99,6 +103,11 @@ class Metrics:
     def ahead(self, outcome: str) -> None:
         """Count an answer that was asked for ahead; `outcome` is "used" or "wasted"."""
         self._ahead.labels(outcome).inc()
+
+    def mirrored(self, rule: str, end: str, fetched_bytes: int) -> None:
+        """Count a run of a mirror rule, and what it fetched."""
+        self._mirror_runs.labels(rule, end).inc()
+        self._mirrored.labels(rule).inc(fetched_bytes)
 
     def breaker(self, uplink: str, *, is_open: bool) -> None:
         """Note the state of an uplink's breaker."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from proxy import errors
-from proxy.npm import integrity
+from proxy.npm import integrity, wire
 from proxy.npm.choosing import Chosen
 from proxy.npm.forms import Form
 from proxy.npm.integrity import Expected
@@ -16,6 +16,7 @@ from proxy.registry.mirroring.downloads import Downloads
 from proxy.registry.mirroring.mirror import Mirror
 from proxy.storage.base import Blobs, Index, PackumentRecord, TarballRecord
 from proxy.storage.press import BodyLost, Press
+from proxy.upstream.base import Uplink
 
 _READ_BYTES = 1024 * 1024
 # A version our copy does not list is asked for once more, unless the copy is younger than this.
@@ -26,6 +27,14 @@ class WrongBytes(errors.IntegrityMismatch):
     """The lockfile promises other bytes than the uplink. Facts: uplink, reason."""
 
     template = "{reason}"
+
+
+BeforeAsking = Callable[[Uplink], Awaitable[None]]
+"""Awaited before an uplink is asked, while nobody waits for that. May raise, to end it all."""
+
+
+async def at_once(_: Uplink) -> None:
+    """Ask without waiting."""
 
 
 class Bringing:
@@ -40,6 +49,7 @@ class Bringing:
         downloads: Downloads,
         has_room: Callable[[], Awaitable[bool]],
         clock: Callable[[], datetime],
+        before_asking: BeforeAsking = at_once,
     ) -> None:
         self._index = index
         self._blobs = blobs
@@ -47,6 +57,7 @@ class Bringing:
         self._downloads = downloads
         self._has_room = has_room
         self._clock = clock
+        self._before_asking = before_asking
 
     # --- the packument ----------------------------------------------------------------------------
 
@@ -76,6 +87,7 @@ class Bringing:
         for not_before in (None, self._clock() - _BELIEVED_FOR):
             if chosen is not None and not chosen.missing:
                 break
+            await self._before_asking(mirror.uplink)
             copy = await mirror.packument(
                 name, Form.FULL, request_id=request_id, not_before=not_before
             )
@@ -83,6 +95,36 @@ class Bringing:
         if chosen is None:
             raise BodyLost(name=name.full, reason=f"the body of {name.full} was lost twice")
         return chosen
+
+    async def lead(
+        self,
+        mirror: Mirror,
+        name: PackageName,
+        *,
+        specs: Sequence[str],
+        not_before: datetime,
+        request_id: str = "",
+    ) -> Chosen:
+        """The versions that the dist-tags lead to, and those of `specs`.
+
+        They are chosen from what the uplink said at or after `not_before`.
+        """
+        held = await self._index.packument(mirror.uplink.name, name.full, Form.FULL)
+        for _ in range(2):
+            if held is None or held.checked_at < not_before:
+                await self._before_asking(mirror.uplink)
+                copy = await mirror.packument(
+                    name, Form.FULL, request_id=request_id, not_before=not_before
+                )
+                held = copy.record
+            try:
+                tags = wire.loads(await self._press.dist_tags(held, name))
+                tagged = sorted(set(tags.values()))
+                return await self._press.choose(held, name, specs=[*tagged, *specs])
+            except BodyLost:
+                await mirror.forget(held)
+                held = None
+        raise BodyLost(name=name.full, reason=f"the body of {name.full} was lost twice")
 
     # --- the tarball ------------------------------------------------------------------------------
 
@@ -108,6 +150,7 @@ class Bringing:
                 reason="the disk has less free than cache.min_free; make room or lower that, then "
                 "run this again: it goes on where it stopped"
             )
+        await self._before_asking(promise.uplink)
         reader = self._downloads.join(promise, request_id)
         try:
             return await reader.stored()

@@ -22,16 +22,17 @@ from dataclasses import replace
 from typing import Protocol
 
 from proxy import errors
-from proxy.npm import choosing, integrity, names
+from proxy.npm import choosing, names
 from proxy.npm.choosing import Choice
 from proxy.npm.lockfiles import Lockfile, Wanted
 from proxy.npm.lockfiles.platforms import Platform
 from proxy.npm.names import PackageName
 from proxy.npm.policy import Origin
-from proxy.registry.mirroring.arriving import Promise
 from proxy.registry.mirroring.mirror import Mirror
-from proxy.registry.offline.bringing import Bringing, WrongBytes
+from proxy.registry.offline import settling
+from proxy.registry.offline.bringing import Bringing
 from proxy.registry.offline.errands import Errand, Job, Outcome, Report
+from proxy.registry.offline.pacing import Halted
 from proxy.storage.hosting import HostedPackage
 
 _AT_ONCE = 24
@@ -51,11 +52,17 @@ class Prefetching:
     """Brings packages here, whoever asks for them."""
 
     def __init__(
-        self, *, mirrors: Mapping[str, Mirror], bringing: Bringing, hosted: Hosted
+        self,
+        *,
+        mirrors: Mapping[str, Mirror],
+        bringing: Bringing,
+        hosted: Hosted,
+        at_once: int = _AT_ONCE,
     ) -> None:
         self._mirrors = mirrors
         self._bringing = bringing
         self._hosted = hosted
+        self._at_once = at_once
 
     async def run(
         self,
@@ -68,13 +75,14 @@ class Prefetching:
         """Bring what these files name; `report` is told of every single thing.
 
         Optional packages for no platform of `fit` are passed over; None is every platform. Raises
-        StorageAway if nothing can be stored any more; whatever else goes wrong is reported.
+        StorageAway if nothing can be stored any more, and Halted where its pace ends it; whatever
+        else goes wrong is reported.
         """
         errand = Errand(fit=fit, report=report)
         errand.take(files)
         async with asyncio.TaskGroup() as group:
             work = _Work(self._mirrors, self._bringing, self._hosted, where, errand, request_id)
-            workers = [group.create_task(work.go_on()) for _ in range(_AT_ONCE)]
+            workers = [group.create_task(work.go_on()) for _ in range(self._at_once)]
             await errand.jobs.join()
             for worker in workers:
                 worker.cancel()
@@ -83,7 +91,7 @@ class Prefetching:
 
 
 class _Work:
-    """What the workers of one prefetch share. After a `fault` of the disk they only clear up."""
+    """What the workers of one prefetch share. After a `fault` that ends it they only clear up."""
 
     def __init__(
         self,
@@ -100,7 +108,7 @@ class _Work:
         self._where = where
         self._errand = errand
         self._request_id = request_id
-        self.fault: errors.StorageAway | None = None
+        self.fault: errors.StorageAway | Halted | None = None
 
     async def go_on(self) -> None:
         """Do one job after the other, until cancelled."""
@@ -109,7 +117,7 @@ class _Work:
             try:
                 if self.fault is None:
                     await self._do(job)
-            except errors.StorageAway as fault:
+            except (errors.StorageAway, Halted) as fault:
                 self.fault = fault
             except errors.RegistryError as fault:
                 self._give_up(job, fault)
@@ -187,26 +195,10 @@ class _Work:
     async def _tarball(
         self, name: PackageName, mirror: Mirror, choice: Choice, wanted: Wanted
     ) -> None:
-        """Settle one version that the uplink lists."""
-        settle, what = self._errand.settle, f"{name.full}@{choice.version}"
-        if not self._errand.is_fit(wanted, choice):
-            settle(what, Outcome.OTHER_PLATFORM)
-            return
-        if choice.dist is None:
-            settle(what, Outcome.MISSING, "its manifest names no tarball")
-            return
-        promise = Promise.of(mirror.uplink, name, choice.dist)
-        expected = integrity.parse(wanted.integrity, None)
-        try:
-            record, is_held = await self._bringing.keep(promise, expected, self._request_id)
-        except errors.StorageAway:
-            raise
-        except WrongBytes as fault:
-            settle(what, Outcome.WRONG, str(fault))
-        except errors.NotFound as fault:
-            settle(what, Outcome.MISSING, str(fault))
-        except errors.RegistryError as fault:
-            settle(what, Outcome.FAILED, str(fault))
-        else:
-            outcome = Outcome.HELD if is_held else Outcome.FETCHED
-            settle(what, outcome, size_bytes=record.size_bytes)
+        await settling.tarball(
+            self._bringing,
+            self._errand,
+            (name, mirror.uplink, choice),
+            wanted,
+            request_id=self._request_id,
+        )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import replace
+from datetime import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.config import Config, Found, Uplink, load, names
-from proxy.config.settings import RULE_KEYS, SECTIONS, settings_of
+from proxy.config.settings import MIRROR_KEYS, RULE_KEYS, SECTIONS, MirrorRule, settings_of
 from proxy.npm.policy import HOSTED, Action, Origin, Rule, Rules
+from proxy.npm.selectors import Selector
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 FOUND = Found("https://registry.example", "the test")
@@ -66,6 +68,16 @@ def test_every_key_of_a_rule_stands_there() -> None:
     assert {key for rule in shown for key in rule} == set(RULE_KEYS)
 
 
+def test_a_mirror_rule_stands_there_with_its_defaults() -> None:
+    """The mirror rule of the example uses every key there is, and shows the defaults."""
+    (shown,) = tomllib.loads(uncommented())["mirror"]
+    defaults = {row.name: row.default for row in settings_of(MirrorRule)}
+
+    assert set(shown) == set(MIRROR_KEYS)
+    keys = ("platforms", "max_requests", "max_bytes_per_second")
+    assert {key: shown[key] for key in keys} == {key: defaults[key] for key in keys}
+
+
 def test_the_example_loads() -> None:
     """As it stands the example changes nothing but the folder, which is beside the file."""
     config = loaded(EXAMPLE)
@@ -76,9 +88,10 @@ def test_the_example_loads() -> None:
 
 
 def test_the_uncommented_example_loads(tmp_path: Path) -> None:
-    """With every line in force, only the rules it shows are added to the defaults."""
+    """With every line in force, only the rules of both kinds are added to the defaults."""
     file = tmp_path / "config.toml"
     file.write_text(uncommented(), encoding="utf-8")
+    (tmp_path / "lockfiles").mkdir()
 
     config = loaded(file)
 
@@ -86,7 +99,13 @@ def test_the_uncommented_example_loads(tmp_path: Path) -> None:
     ours = Rule(("@acme/*", "acme-*"), HOSTED, anyone, anyone, anyone)
     fork = Rule(("left-pad",), Origin("npm", is_merged=True), ("$all",), ("@acme:core", "ann"))
     rest = Rule(("*",), Origin("npm"))
-    expected = Config(uplinks=(UPLINK,), rules=Rules((ours, fork, rest)))
+    nightly = MirrorRule(
+        name="nightly",
+        packages=(Selector("react"), Selector("@types/*"), Selector("lodash", "^4")),
+        lockfiles=tmp_path / "lockfiles",
+        at=(time(2), time(14)),
+    )
+    expected = Config(uplinks=(UPLINK,), rules=Rules((ours, fork, rest)), mirror=(nightly,))
     storage = replace(expected.storage, path=tmp_path / "packhouse-data")
     assert config == replace(expected, storage=storage)
 
