@@ -84,13 +84,14 @@ class Document:
     withheld: Withheld | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """A document in memory, and how long it may be sent without asking.
 
     That is while its uplink is here, as far as `presence` knows. One that was narrowed because the
     operator put its uplink offline has a `revision` of the Index, and is good while that stays:
-    until a tarball comes or goes, or the switch is thrown.
+    until a tarball comes or goes, or the switch is thrown. `last` is the document as it was last
+    sent from here: within a second its age is the same.
     """
 
     document: Document
@@ -98,6 +99,7 @@ class Finished:
     fresh_until: datetime
     presence: Presence
     revision: int | None = None
+    last: Document | None = None
 
 
 def plain(

@@ -31,6 +31,7 @@ from proxy.storage.press import BodyLost, Press, Rendered
 # A version that our copy does not list is asked for once more, unless the copy is younger than
 # this.
 _BELIEVED_FOR = timedelta(seconds=5)
+_SECOND = timedelta(seconds=1)
 
 # How long a stale copy is sent offline until its age is judged again.
 _STALE_FOR = timedelta(seconds=10)
@@ -257,10 +258,13 @@ def _small(body: bytes, copy: Copy, *tag_parts: str) -> Document:
 
 
 def _aged(finished: Finished, now: datetime) -> Document:
-    """The document as it is, but older."""
-    before = finished.document.freshness
+    """The document as it is, but older, to the second."""
+    before, last = finished.document.freshness, finished.last
     age = max(now - finished.checked_at, timedelta(0))
+    if last is not None and timedelta(0) <= age - last.freshness.age < _SECOND:
+        return last
     # One whose package is in doubt stays marked, however it was found.
     state = CacheState.STALE if before.state is CacheState.STALE else CacheState.HIT
     freshness = Freshness(state, age, before.uplink, before.reason)
-    return replace(finished.document, freshness=freshness)
+    finished.last = replace(finished.document, freshness=freshness)
+    return finished.last
