@@ -41,7 +41,8 @@ def main() -> None:
             failed = measure(stage, asked.rows or list(ROWS), console)
     if asked.write or not (asked.rows or asked.quick):
         kept = [results.load(KEPT / "results", name) for name in ROWS]
-        page.write(PAGE, [result for result in kept if result], found.versions)
+        whole = [result for result in kept if result and not result.is_quick]
+        page.write(PAGE, whole, found.versions)
     sys.exit(bool(failed))
 
 
