@@ -121,7 +121,7 @@ class Telling:
 
     def sum_up(self) -> bool:
         """Say what it came to; whether nothing is missing."""
-        parts = [f"{count} {_words(each)}" for each in Outcome if (count := self._counts[each])]
+        parts = [f"{count} {each.counted}" for each in Outcome if (count := self._counts[each])]
         self._console.print(
             f"{', '.join(parts) or 'nothing to bring'} ({decimal(self._fetched_bytes)} fetched)"
         )
@@ -132,7 +132,3 @@ def _line(progress: Progress) -> str:
     size = f" ({decimal(progress.size_bytes)})" if progress.size_bytes else ""
     reason = f": {progress.reason}" if progress.reason else ""
     return f"{progress.outcome.value}  {progress.what}{size}{reason}"
-
-
-def _words(outcome: Outcome) -> str:
-    return "here already" if outcome is Outcome.HELD else outcome.value

@@ -33,6 +33,11 @@ class Outcome(Enum):
         """Whether the build has what it needs."""
         return self not in {Outcome.MISSING, Outcome.WRONG, Outcome.FAILED}
 
+    @property
+    def counted(self) -> str:
+        """The word behind a number of them."""
+        return "here already" if self is Outcome.HELD else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

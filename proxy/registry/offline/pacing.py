@@ -53,6 +53,11 @@ class Pace:
         """Whether no request is left."""
         return self.requests >= self._max_requests
 
+    @property
+    def unpaid_seconds(self) -> float:
+        """How long until what has come is paid for; not above 0 if it is."""
+        return self._paid_at - self._monotonic()
+
     def may_ask(self) -> bool:
         """Whether one more request may be made; if so, it is counted."""
         if self.is_spent:
@@ -76,7 +81,8 @@ class Pace:
                 raise Halted(End.OFFLINE)
             if self.is_spent:
                 raise Halted(End.BUDGET)
-            unpaid = self._paid_at - self._monotonic()
-            if uplink.state != _OPEN and unpaid <= 0:
+            is_open = uplink.state == _OPEN
+            if not is_open and self.unpaid_seconds <= 0:
                 return
-            await asyncio.sleep(_LOOK_SECONDS if uplink.state == _OPEN else min(unpaid, 0.5))
+            pause = _LOOK_SECONDS if is_open else min(self.unpaid_seconds, _LOOK_SECONDS)
+            await asyncio.sleep(max(pause, 0))

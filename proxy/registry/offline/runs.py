@@ -17,7 +17,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from typing import Protocol
 
@@ -70,7 +70,7 @@ class Result:
     fetched_bytes: int
 
     def __str__(self) -> str:
-        parts = [f"{count} {each.value}" for each in Outcome if (count := self.counts.get(each, 0))]
+        parts = [f"{count} {each.counted}" for each in Outcome if (count := self.counts.get(each))]
         asked = f"{self.requests} requests, {self.fetched_bytes} bytes"
         return f"{self.end.value}: {', '.join(parts) or 'nothing to bring'}; {asked}"
 
@@ -257,7 +257,8 @@ class _Tally:
             self.is_cut_short = True
             return
         self.counts[progress.outcome] += 1
-        self.report(progress)
+        done = sum(self.counts.values())
+        self.report(replace(progress, done=done, known=max(done, progress.known)))
 
     def result(self, end: End) -> Result:
         """What it came to."""
