@@ -49,27 +49,8 @@ def build(
         middlewares=[middleware.guard(log=log, metrics=metrics, drain=drain)],
         client_max_size=config.server.max_publish_size_bytes,
     )
-    app[keys.CALLERS] = hosting.callers
-    app[keys.READING] = hosting.reading
-    app[keys.CHANGING] = hosting.changing
-    app[keys.TAGS] = hosting.tags
-    app[keys.OWNING] = hosting.owning
-    app[keys.STARRING] = hosting.starring
-    app[keys.ACCESS] = hosting.access
-    app[keys.TEAMS] = hosting.teams
-    app[keys.LOGINS] = hosting.logins
-    app[keys.ACCOUNTS] = hosting.accounts
-    app[keys.TOKENS] = hosting.own_tokens
-    app[keys.PROFILES] = hosting.profiles
-    app[keys.PUBLISHING] = hosting.publishing
-    app[keys.RELAY] = mirroring.relay
-    app[keys.AHEAD] = mirroring.ahead
-    app[keys.SIGNATURES] = hosting.signatures
-    app[keys.SEARCHING] = hosting.searching
-    app[keys.SWITCHING] = hosting.switching
+    _put_stories(app, mirroring, hosting)
     app[keys.WARMING] = warming
-    app[keys.AUDITS] = mirroring.audits
-    app[keys.ROUTING] = mirroring.rules
     app[keys.DRAIN] = drain
     app[ops.METRICS] = metrics
     app[ops.PROBE] = ops.Probe(
@@ -109,6 +90,7 @@ def build(
             stack.push_async_callback(hosting.reading.close)
             stack.push_async_callback(warming.close)
             stack.push_async_callback(hosting.searching.close)
+            stack.callback(metrics.flush)
             stack.push_async_callback(storage.upkeep.flush)
             stack.push_async_callback(hosting.tidying.once)
             for task in (
@@ -123,6 +105,29 @@ def build(
 
     app.cleanup_ctx.append(life)
     return app
+
+
+def _put_stories(app: web.Application, mirroring: Mirroring, hosting: Hosting) -> None:
+    app[keys.CALLERS] = hosting.callers
+    app[keys.READING] = hosting.reading
+    app[keys.CHANGING] = hosting.changing
+    app[keys.TAGS] = hosting.tags
+    app[keys.OWNING] = hosting.owning
+    app[keys.STARRING] = hosting.starring
+    app[keys.ACCESS] = hosting.access
+    app[keys.TEAMS] = hosting.teams
+    app[keys.LOGINS] = hosting.logins
+    app[keys.ACCOUNTS] = hosting.accounts
+    app[keys.TOKENS] = hosting.own_tokens
+    app[keys.PROFILES] = hosting.profiles
+    app[keys.PUBLISHING] = hosting.publishing
+    app[keys.RELAY] = mirroring.relay
+    app[keys.AHEAD] = mirroring.ahead
+    app[keys.SIGNATURES] = hosting.signatures
+    app[keys.SEARCHING] = hosting.searching
+    app[keys.SWITCHING] = hosting.switching
+    app[keys.AUDITS] = mirroring.audits
+    app[keys.ROUTING] = mirroring.rules
 
 
 def _access_log(config: Config) -> access_log.AccessLog | None:
@@ -140,10 +145,10 @@ async def _observe(metrics: Metrics, storage: Storage, mirroring: Mirroring) -> 
     while True:
         asking = sum(mirror.in_flight for mirror in mirroring.mirrors.values())
         metrics.flights(asking + len(mirroring.downloads))
-        await mirroring.ahead.expire()
         for name, state in mirroring.states().items():
             metrics.breaker(name, is_open=state != "closed")
         try:
+            await mirroring.ahead.expire()
             await _observe_disk(metrics, storage)
         except errors.RegistryError as fault:
             _log.warning("the disk cannot be observed", extra={"reason": str(fault)})

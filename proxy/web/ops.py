@@ -130,7 +130,9 @@ async def get_ready(request: web.Request) -> web.StreamResponse:
 
 async def get_metrics(request: web.Request) -> web.StreamResponse:
     """`GET /-/metrics`: the numbers of all workers, in Prometheus' text format."""
-    body, content_type = await asyncio.to_thread(request.app[METRICS].text)
+    metrics = request.app[METRICS]
+    metrics.flush()
+    body, content_type = await asyncio.to_thread(metrics.text)
     return replies.text(body, content_type)
 
 

@@ -42,7 +42,7 @@ def exchange(
     )
 
 
-def test_replies_are_counted_by_what_they_were() -> None:
+async def test_replies_are_counted_by_what_they_were() -> None:
     """Requests, bytes, packuments by form and tarballs by state each have their number."""
     metrics = Metrics()
     packument = exchange("/{package}", CacheState.HIT, Form.ABBREVIATED)
@@ -52,6 +52,7 @@ def test_replies_are_counted_by_what_they_were() -> None:
     metrics.replied(packument, 200, 100, 0.01)
     metrics.replied(exchange("/{package}", CacheState.HIT, method="HEAD"), 200, 10, 0.01)
     metrics.replied(tarball, 200, 1000, 0.2)
+    metrics.flush()
 
     text = metrics.text()[0].decode()
     for line in (
