@@ -164,6 +164,12 @@ def test_npm_outdated(outside: Outside, inside: Inside) -> None:
     assert "@sindresorhus/is" not in rows
 
 
+@pytest.mark.usefixtures("inside")
+def test_nothing_was_asked_for_in_vain(outside: Outside) -> None:
+    """Of all that the clients above have asked for, nothing is listed as missing."""
+    assert packhouse(outside.folder, "missing", "--data", "inside") == ""
+
+
 def test_the_platforms_that_were_asked_for(tmp_path: Path) -> None:
     """A prefetch for four platforms and this one brings their packages, and no others."""
     with serving(tmp_path / "nearby") as server:
