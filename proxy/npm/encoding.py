@@ -124,8 +124,18 @@ def gzipped(chunks: Iterable[bytes | Raw]) -> Iterator[bytes]:
 def gunzip(data: bytes, *, limit_bytes: int, max_ratio: int = MAX_RATIO) -> bytes:
     """Decompress a whole body. Raises BadEncoding, TooBig."""
     reader = Gunzip(limit_bytes=limit_bytes, max_ratio=max_ratio)
-    # It hands its bytes over at the end; joining pieces would take twice the memory.
+    stated_bytes = int.from_bytes(data[-_TRAILER_BYTES:], "little")
+    if stated_bytes > limit_bytes:
+        for _ in reader.feed(data):  # too big, or broken: nothing of it is worth keeping
+            pass
+        reader.finish()
+    # It has its size from the start and hands its bytes over at the end: growing it, or joining
+    # pieces, would take twice the memory.
     whole = io.BytesIO()
+    if 0 < stated_bytes <= min(limit_bytes, max_ratio * len(data)):
+        whole.seek(stated_bytes - 1)
+        whole.write(b"\0")
+        whole.seek(0)
     whole.writelines(reader.feed(data))
     reader.finish()
     return whole.getvalue()

@@ -17,7 +17,8 @@ from proxy.registry.offline.warming import Warm
 from proxy.web import bodies
 from proxy.web.keys import EXCHANGE, WARMING
 
-LIMIT_BYTES = 32 * 1024 * 1024
+# Forty thousand entries of a package-lock.json.
+LIMIT_BYTES = 16 * 1024 * 1024
 TYPE = "application/x-ndjson"
 
 
