@@ -46,7 +46,9 @@ class LocalTime(tzinfo):
 
     def utcoffset(self, dt: datetime | None) -> timedelta:
         naive = datetime.now() if dt is None else dt.replace(tzinfo=None)  # noqa: DTZ005
-        return naive.astimezone().utcoffset() or timedelta()
+        # astimezone() would take a time that clocks pass over for an earlier one, not a later one.
+        instant = datetime.fromtimestamp(naive.timestamp(), UTC)
+        return naive.replace(tzinfo=UTC) - instant
 
     def dst(self, dt: datetime | None) -> None:  # noqa: ARG002  # tzinfo's signature
         return None

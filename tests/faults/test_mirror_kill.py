@@ -74,7 +74,7 @@ async def test_one_worker_runs_a_rule(tmp_path: Path, uplink: FakeUplink) -> Non
         run = await ended(tmp_path)
         scraped = (await process.get("/-/metrics")).body.decode()
 
-    assert run.result.startswith("complete: 40 fetched; 80 requests, ")
+    assert run.result.startswith("complete: 40 fetched; requests: 80, ")
     asked = [seen.decoded_path for seen in uplink.requests]
     assert len(asked) == len(set(asked)) == 80
     assert 'packhouse_mirror_runs_total{end="complete",rule="nightly"} 1.0' in scraped

@@ -44,3 +44,24 @@ async def test_local_time_is_that_of_the_zone(zone: str) -> None:
 
 def _offset(at: datetime) -> str:
     return at.replace(fold=0).isoformat()[-6:]
+
+
+_WHEN = """
+import sys
+from datetime import UTC, datetime
+from proxy.app.mirrors import LocalTime
+for text in sys.argv[1:]:
+    print(datetime.fromisoformat(text).replace(tzinfo=LocalTime()).astimezone(UTC).isoformat())
+"""
+
+
+async def test_local_time_where_clocks_change() -> None:
+    """What is passed twice is the first time; what is passed over comes an hour later."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _WHEN, "2026-10-25T02:30", "2026-03-29T02:30"),
+        stdout=asyncio.subprocess.PIPE,
+        env={"TZ": "Europe/Berlin"},
+    )
+    out, _ = await process.communicate()
+
+    assert out.decode().split() == ["2026-10-25T00:30:00+00:00", "2026-03-29T01:30:00+00:00"]

@@ -41,15 +41,15 @@ async def test_all_rules_or_some(tmp_path: Path, uplink: FakeUplink) -> None:
     second = await mirror(tmp_path, uplink, "run", "second")
     assert second.exit_code == 0, second.output
     assert "fetched  b@1.0.0" in second.output
-    assert second.output.splitlines()[-1].startswith("second: complete: 1 fetched; 2 requests, ")
+    assert second.output.splitlines()[-1].startswith("second: complete: 1 fetched; requests: 2, ")
     assert uplink.count("/a") == 0
 
     every = await mirror(tmp_path, uplink, "run")
     assert every.exit_code == 1
     assert "missing  gone" in every.output
     first, again = every.output.splitlines()[-2:]
-    assert first.startswith("first: incomplete: 1 fetched, 1 missing; 3 requests, ")
-    assert again.startswith("second: complete: 1 here already; 1 requests, ")
+    assert first.startswith("first: incomplete: 1 fetched, 1 missing; requests: 3, ")
+    assert again.startswith("second: complete: 1 here already; requests: 1, ")
 
 
 async def test_status(tmp_path: Path, uplink: FakeUplink) -> None:
@@ -64,7 +64,7 @@ async def test_status(tmp_path: Path, uplink: FakeUplink) -> None:
         "second: has not run yet",
     ]
     assert "second: last run at 20" in after.output
-    assert ", complete: 1 fetched; 2 requests, " in after.output
+    assert ", complete: 1 fetched; requests: 2, " in after.output
     assert all("; next at 20" in line and " 02:00 " in line for line in after.output.splitlines())
 
 

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from proxy import errors
 from proxy.npm.policy import HOSTED, Origin, Rule, Rules
 from proxy.registry.offline.timetable import LEASE
@@ -36,7 +38,7 @@ async def test_the_versions_of_tags_and_of_the_range(tmp_path: Path, uplink: Fak
         await node.pass_its_time()
 
         assert await node.versions("a") == ["1.5.0", "2.1.0", "3.0.0-beta"]
-        assert node.last.result.startswith("complete: 3 fetched; 4 requests, ")
+        assert node.last.result.startswith("complete: 3 fetched; requests: 4, ")
     assert uplink.count("/needed") == 0
 
 
@@ -94,7 +96,7 @@ async def test_lockfiles_in_a_folder(tmp_path: Path, uplink: FakeUplink) -> None
         await node.pass_its_time()
 
         assert await node.versions("a") == ["1.0.0"]
-        assert node.last.result.startswith("incomplete: 1 fetched, 1 failed; 2 requests, ")
+        assert node.last.result.startswith("incomplete: 1 fetched, 1 failed; requests: 2, ")
 
 
 async def test_no_uplink_hears_of_what_lives_here(tmp_path: Path, uplink: FakeUplink) -> None:
@@ -203,6 +205,22 @@ async def test_the_next_run_goes_on_where_the_budget_ended(
         assert asked == {f"/{name}" for name in packages}
 
 
+async def test_a_budget_that_is_spent_is_told_in_the_log(
+    tmp_path: Path, uplink: FakeUplink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that stops at its budget says so in one sentence, and what goes on from there."""
+    uplink.publish("a", "1.0.0")
+    async with Node(tmp_path, uplink, "a", max_requests=1) as node:
+        with caplog.at_level("INFO"):
+            await node.pass_its_time()
+
+    said = [record.getMessage() for record in caplog.records if "mirror" in record.getMessage()]
+    assert said == [
+        "mirror rule begins",
+        "mirror rule stopped at its max_requests; the next run goes on from there",
+    ]
+
+
 async def test_the_budget_holds_for_lockfiles(tmp_path: Path, uplink: FakeUplink) -> None:
     """A lockfile that needs more than the budget is brought by several runs, nothing twice."""
     for name in "abcd":
@@ -213,6 +231,7 @@ async def test_the_budget_holds_for_lockfiles(tmp_path: Path, uplink: FakeUplink
     async with Node(tmp_path, uplink, lockfiles=folder, max_requests=5) as node:
         await node.pass_its_time()
         assert (uplink.count(), node.last.result[:12]) == (5, "budget spent")
+        assert "failed" not in node.last.result
 
         await node.pass_its_time(hours=24)
         assert node.last.result.startswith("complete: ")
@@ -249,7 +268,7 @@ async def test_offline_nothing_is_asked(tmp_path: Path, uplink: FakeUplink) -> N
         await node.timetable.look()
         await node.storage.offline.switch_on(Switch(EVERY_UPLINK, node.clock.now(), "ann"))
         await node.pass_its_time()
-        assert uplink.count() == 0
+        assert (uplink.count(), node.last.began_at) == (0, None)
 
         await node.storage.offline.switch_off(EVERY_UPLINK)
         await node.timetable.look()
@@ -273,7 +292,7 @@ async def test_switched_off_in_between(tmp_path: Path, uplink: FakeUplink) -> No
 
         await node.storage.offline.switch_off(EVERY_UPLINK)
         await node.timetable.look()
-        assert node.last.result.startswith("complete: 6 fetched; 8 requests")
+        assert node.last.result.startswith("complete: 6 fetched; requests: 8")
 
 
 async def test_a_run_pauses_while_the_breaker_is_open(tmp_path: Path, uplink: FakeUplink) -> None:
@@ -299,6 +318,37 @@ async def test_a_run_pauses_while_the_breaker_is_open(tmp_path: Path, uplink: Fa
         await run
 
         assert node.last.result.startswith("complete: 1 fetched")
+
+
+async def test_a_run_that_a_stop_cuts_off_is_run_again(tmp_path: Path, uplink: FakeUplink) -> None:
+    """A server that stops in a run has let go of its lease, and the next look runs it again."""
+    uplink.publish("a", "1.0.0")
+    async with Node(tmp_path, uplink, "a") as node:
+        await node.timetable.look()
+        node.clock.advance(hours=2)
+        uplink.pause()
+        run = asyncio.create_task(node.timetable.look())
+        await uplink.wait_for(1)
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        assert node.last.ended_at is None
+        uplink.resume()
+
+        await node.timetable.look()
+        assert node.last.result.startswith("complete: 1 fetched")
+
+
+async def test_a_disk_without_room_ends_a_run(tmp_path: Path, uplink: FakeUplink) -> None:
+    """Below the floor of free space nothing is fetched, and the run says so."""
+    uplink.publish("a", "1.0.0")
+    node = Node(tmp_path, uplink, "a")
+    cache = replace(node.config.cache, min_free_bytes=2**62)
+    node.config = replace(node.config, cache=cache)
+    async with node:
+        await node.pass_its_time()
+
+        assert node.last.result.startswith("no room: 1 failed; requests: 1, ")
+    assert uplink.count("/a/-/") == 0
 
 
 async def test_what_fails_is_tried_by_the_next_run(tmp_path: Path, uplink: FakeUplink) -> None:

@@ -71,7 +71,7 @@ class Result:
 
     def __str__(self) -> str:
         parts = [f"{count} {each.counted}" for each in Outcome if (count := self.counts.get(each))]
-        asked = f"{self.requests} requests, {self.fetched_bytes} bytes"
+        asked = f"requests: {self.requests}, bytes: {self.fetched_bytes}"
         return f"{self.end.value}: {', '.join(parts) or 'nothing to bring'}; {asked}"
 
 
